@@ -1,0 +1,58 @@
+//! The rules of hallpass, without I/O: tokens, sessions, policy, validation, revocation and the [`Store`] contract.
+//!
+//! An application usually depends on the facade crate `hallpass` instead. Depend on this crate to write a store
+//! (see [`store`]) or an integration with another web framework.
+//!
+//! ```
+//! use hallpass_core::{Policies, Token};
+//!
+//! // Garbage is refused without touching any store.
+//! assert!(Token::parse(b"hp_not-a-token").is_err());
+//! // The policy in force is data that can be printed and checked.
+//! assert!(Policies::default().deviations().iter().all(|note| note.contains("NIST")));
+//! ```
+
+mod actor;
+mod attributes;
+mod background;
+mod class;
+mod client;
+mod clock;
+mod device;
+mod entropy;
+mod events;
+mod label;
+mod last_seen;
+mod policy;
+mod session;
+mod session_id;
+mod sessions;
+mod sign_in;
+pub mod store;
+mod sweeper;
+mod token;
+mod user_id;
+mod validation;
+
+pub use actor::{Actor, ActorKind, EndReason, Ended};
+pub use attributes::{Attributes, AttributesError, MAX_ATTRIBUTES_BYTES};
+pub use background::{Background, BackgroundStatus, TaskStatus};
+pub use class::{Class, ClassError};
+pub use client::{Client, MAX_USER_AGENT_BYTES};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use device::{Device, DeviceKind};
+pub use entropy::{Entropy, EntropyError, OsEntropy};
+pub use events::{Event, EventSink, TracingEvents};
+pub use label::{Label, LabelError, MAX_LABEL_CHARS};
+pub use policy::{AbsoluteTimeout, OnLimit, Policies, Policy, PolicyError, Preset};
+pub use session::{Authentication, Session, State};
+pub use session_id::{SessionId, SessionIdError};
+pub use sessions::{
+    AttributesOutcome, CreateError, Issued, Revoked, RotateError, Sessions, SessionsBuilder, SettingsError,
+};
+pub use sign_in::SignIn;
+pub use store::{Store, StoreError};
+pub use sweeper::{SweepProgress, SweepSettings};
+pub use token::{Pepper, PepperError, TOKEN_CHARS, Token, TokenError, TokenHash, TokenText};
+pub use user_id::{MAX_USER_ID_BYTES, UserId, UserIdError};
+pub use validation::{Invalid, Validation, ValidationMode};

@@ -1,0 +1,676 @@
+//! The verbs.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::background::TaskRecord;
+use crate::last_seen::LastSeenBuffer;
+use crate::store::{
+    Created, Filter, Health, Limit, Listing, Page, Reauthentication, Record, Revocation, Rotation, Store, Target, Write,
+};
+use crate::sweeper::{self, SweepProgress, SweepSettings};
+use crate::validation::Check;
+use crate::{
+    Actor, Attributes, Authentication, Background, BackgroundStatus, Class, Client, Clock, EndReason, Entropy,
+    EntropyError, Event, EventSink, Label, OnLimit, OsEntropy, Pepper, Policies, Policy, Session, SessionId, SignIn,
+    State, StoreError, SystemClock, Timestamp, Token, TokenHash, TracingEvents, UserId, Validation, ValidationMode,
+};
+
+/// How many rows behind a mark a revocation settles itself; the sweeper does the rest.
+const SETTLE_AT_ONCE: u32 = 200;
+/// How many tokens that came with a sign-in are looked at.
+const MAX_PRESENTED: usize = 4;
+/// How often a creation is tried again when its random id is taken (A05).
+const MAX_ID_ATTEMPTS: u32 = 3;
+
+/// A token and its session, just made. The token's text is to be given to the client now: nobody can read it again.
+#[derive(Debug)]
+pub struct Issued {
+    /// The secret.
+    pub token: Token,
+    /// The session.
+    pub session: Session,
+    /// Sessions that the limit per user ended for it.
+    pub evicted: Vec<SessionId>,
+}
+
+/// Why no session was created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// The class has no policy.
+    #[error("there is no policy for the class {0}")]
+    UnknownClass(Class),
+    /// The user has as many sessions as the policy allows, and it refuses more.
+    #[error("the user already has {live} sessions; the policy allows no more")]
+    LimitReached {
+        /// How many live sessions there are.
+        live: u32,
+    },
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why no new token was issued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// The session is not live, or the token is not its current one. Nothing was written.
+    #[error("the session has ended or its token was already replaced")]
+    Gone,
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a revocation of several sessions did. It is durable and in effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revoked {
+    /// How many live sessions ended; `None` where counting would grow with their number (everyone).
+    pub ended: Option<u64>,
+}
+
+/// What a change of attributes did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttributesOutcome {
+    /// Written; this is the new version.
+    Updated(u64),
+    /// Another request changed them since this session was read; read again and decide again.
+    Conflict,
+    /// The session is not live any more.
+    Gone,
+}
+
+/// Settings that contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(pub String);
+
+/// The verbs over a store. Cheap to clone; clones share everything.
+///
+/// ```no_run
+/// # async fn example(store: std::sync::Arc<dyn hallpass_core::Store>) -> Result<(), Box<dyn std::error::Error>> {
+/// use hallpass_core::{Sessions, SignIn, UserId, Validation};
+///
+/// let sessions = Sessions::builder(store).build()?;
+/// let issued = sessions.create(SignIn::new(UserId::new("alice")?)).await?;
+/// match sessions.validate(&issued.token).await? {
+///     Validation::Live { session, .. } => assert_eq!(session.user.as_str(), "alice"),
+///     Validation::Invalid(reason) => println!("not signed in: {reason}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    events: Arc<dyn EventSink>,
+    policies: RwLock<Arc<Policies>>,
+    pepper: Option<Pepper>,
+    mode: ValidationMode,
+    pub(crate) sweep: SweepSettings,
+    last_seen: LastSeenBuffer,
+    pub(crate) last_seen_task: TaskRecord,
+    pub(crate) sweep_task: TaskRecord,
+}
+
+/// Settings for [`Sessions`].
+#[derive(Debug)]
+pub struct SessionsBuilder {
+    inner: Inner,
+}
+
+impl SessionsBuilder {
+    /// Another policy than [`Policies::default`].
+    #[must_use]
+    pub fn policies(mut self, policies: Policies) -> Self {
+        self.inner.policies = RwLock::new(Arc::new(policies));
+        self
+    }
+
+    /// Another clock than the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.inner.clock = Arc::new(clock);
+        self
+    }
+
+    /// Another source of random bytes than the operating system's.
+    #[must_use]
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.inner.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Another sink for events than `tracing`.
+    #[must_use]
+    pub fn events(mut self, events: impl EventSink) -> Self {
+        self.inner.events = Arc::new(events);
+        self
+    }
+
+    /// Keys the stored hashes with a pepper.
+    #[must_use]
+    pub fn pepper(mut self, pepper: Pepper) -> Self {
+        self.inner.pepper = Some(pepper);
+        self
+    }
+
+    /// How checks are answered.
+    #[must_use]
+    pub fn validation(mut self, mode: ValidationMode) -> Self {
+        self.inner.mode = mode;
+        self
+    }
+
+    /// When dead rows leave the database.
+    #[must_use]
+    pub fn sweep(mut self, settings: SweepSettings) -> Self {
+        self.inner.sweep = settings;
+        self
+    }
+
+    /// Ready to use. Starts no task: see [`Sessions::start_background`].
+    ///
+    /// # Errors
+    /// When settings contradict each other.
+    pub fn build(self) -> Result<Sessions, SettingsError> {
+        let sweep = &self.inner.sweep;
+        if sweep.batch == 0 || sweep.batch > 10_000 {
+            return Err(SettingsError(format!("sweep batch must be 1 to 10000 rows, not {}", sweep.batch)));
+        }
+        if sweep.log_retention.as_secs() < 3600 {
+            return Err(SettingsError(String::from("the revocation log must be kept for at least 1 hour")));
+        }
+        Ok(Sessions { inner: Arc::new(self.inner) })
+    }
+}
+
+impl Sessions {
+    /// Settings to begin with: the default policies, the machine's clock and generator, events to `tracing`, strict checks.
+    #[must_use]
+    pub fn builder(store: Arc<dyn Store>) -> SessionsBuilder {
+        SessionsBuilder {
+            inner: Inner {
+                store,
+                clock: Arc::new(SystemClock),
+                entropy: Arc::new(OsEntropy),
+                events: Arc::new(TracingEvents),
+                policies: RwLock::new(Arc::new(Policies::default())),
+                pepper: None,
+                mode: ValidationMode::Strict,
+                sweep: SweepSettings::default(),
+                last_seen: LastSeenBuffer::default(),
+                last_seen_task: TaskRecord::default(),
+                sweep_task: TaskRecord::default(),
+            },
+        }
+    }
+
+    /// Creates a session and its token. One durable commit.
+    ///
+    /// Use [`Sessions::sign_in`] where the client may have come with a session already.
+    ///
+    /// # Errors
+    /// When the class is unknown, the limit refuses, the generator fails, or the store does.
+    pub async fn create(&self, sign_in: SignIn) -> Result<Issued, CreateError> {
+        let policies = self.policies();
+        if !policies.knows(&sign_in.class) {
+            return Err(CreateError::UnknownClass(sign_in.class));
+        }
+        let policy = policies.of(&sign_in.class);
+        for _ in 0..MAX_ID_ATTEMPTS {
+            let now = self.now();
+            let id = SessionId::generate(&sign_in.user, now, &*self.inner.entropy)?;
+            let token = Token::generate(id, &*self.inner.entropy)?;
+            let record = Record { session: new_session(id, &sign_in, policy, now), token_hash: self.hash(&token) };
+            match self.inner.store.create(&record, now, limit(policy, now)).await? {
+                Created::Created { evicted } => {
+                    let Record { session, .. } = record;
+                    self.emit(&Event::Created { id, user: session.user.clone(), class: session.class.clone() });
+                    for id in &evicted {
+                        let by = Actor::system("max_per_user");
+                        self.emit(&Event::Ended { id: *id, by, reason: EndReason::Limit });
+                    }
+                    return Ok(Issued { token, session, evicted });
+                }
+                Created::Duplicate => {}
+                Created::LimitReached { live } => {
+                    self.emit(&Event::LimitReached { user: sign_in.user, class: sign_in.class, live });
+                    return Err(CreateError::LimitReached { live });
+                }
+            }
+        }
+        Err(EntropyError(String::from("it repeated the same session id")).into())
+    }
+
+    /// Signs a user in over whatever tokens the client came with, which are never adopted (A01, A02).
+    ///
+    /// A live session of the same user and class is rotated: same id, new secret, both clocks anew. Every other live session that was
+    /// presented is ended, whoever it belongs to, and nothing of it is kept. At most four presented tokens are looked at.
+    /// One read for each, then one or two durable commits.
+    ///
+    /// # Errors
+    /// As [`Sessions::create`].
+    pub async fn sign_in(&self, presented: &[Token], sign_in: SignIn) -> Result<Issued, CreateError> {
+        let mut renewable = None;
+        for token in presented.iter().take(MAX_PRESENTED) {
+            let Some(record) = self.authentic(token).await? else {
+                continue;
+            };
+            let same = record.session.user == sign_in.user && record.session.class == sign_in.class;
+            if same && sign_in.attributes.is_none() && renewable.is_none() && self.is_live(&record.session) {
+                renewable = Some(token);
+            } else {
+                self.revoke(token.id(), None, &Actor::user(&sign_in.user), EndReason::Replaced).await?;
+            }
+        }
+        if let Some(token) = renewable {
+            match self.reauthenticate(token, sign_in.authentication.clone(), sign_in.client.clone()).await {
+                Ok(issued) => return Ok(issued),
+                Err(RotateError::Gone) => {}
+                Err(RotateError::Entropy(error)) => return Err(error.into()),
+                Err(RotateError::Store(error)) => return Err(error.into()),
+            }
+        }
+        self.create(sign_in).await
+    }
+
+    /// Checks a token. One read; one write more when an extension is due (at most once per `update_age`).
+    ///
+    /// # Errors
+    /// When the store could not be read: answer 503, neither "signed in" nor "signed out" (G8).
+    pub async fn validate(&self, token: &Token) -> Result<Validation, StoreError> {
+        let policies = self.policies();
+        let check = Check {
+            store: &*self.inner.store,
+            policies: &policies,
+            events: &*self.inner.events,
+            last_seen: &self.inner.last_seen,
+            now: self.now(),
+        };
+        match self.inner.mode {
+            ValidationMode::Strict => check.strict(token, self.hash(token)).await,
+        }
+    }
+
+    /// Replaces the secret of a live session, keeping its id and deadlines: after a change of privileges. One read, one durable commit;
+    /// the old token is dead in the same commit.
+    ///
+    /// # Errors
+    /// [`RotateError::Gone`] unless `token` is the current one of a live session.
+    pub async fn rotate(&self, token: &Token) -> Result<Issued, RotateError> {
+        self.rotate_with(token, None).await
+    }
+
+    /// Replaces the secret after a full authentication of the same user and starts both clocks anew (NIST SP 800-63B-4: reauthentication
+    /// resets both). One read, one durable commit.
+    ///
+    /// # Errors
+    /// [`RotateError::Gone`] unless `token` is the current one of a live session.
+    pub async fn reauthenticate(
+        &self,
+        token: &Token,
+        authentication: Authentication,
+        client: Client,
+    ) -> Result<Issued, RotateError> {
+        self.rotate_with(token, Some((authentication, client))).await
+    }
+
+    async fn rotate_with(
+        &self,
+        old: &Token,
+        authentication: Option<(Authentication, Client)>,
+    ) -> Result<Issued, RotateError> {
+        let record = self.authentic(old).await?.ok_or(RotateError::Gone)?;
+        let mut session = record.session;
+        if !self.is_live(&session) {
+            return Err(RotateError::Gone);
+        }
+        let now = self.now();
+        let token = Token::generate(session.id, &*self.inner.entropy)?;
+        let reauthentication = authentication.map(|(authentication, client)| {
+            let deadlines = self.policies().of(&session.class).deadlines(now, now);
+            session.authenticated_at = now;
+            session.renewed_at = now;
+            session.last_seen_at = now;
+            session.idle_expires_at = deadlines.idle;
+            session.absolute_expires_at = deadlines.absolute;
+            session.authentication = authentication.clone();
+            session.client = client.clone();
+            Reauthentication {
+                idle_expires_at: deadlines.idle,
+                absolute_expires_at: deadlines.absolute,
+                authentication,
+                client,
+            }
+        });
+        let reauthenticated = reauthentication.is_some();
+        let rotation = Rotation {
+            id: session.id,
+            old_hash: record.token_hash,
+            new_hash: self.hash(&token),
+            now,
+            reauthentication,
+        };
+        match self.inner.store.rotate(&rotation).await? {
+            Write::Done(()) => {
+                self.emit(&Event::Rotated { id: session.id, user: session.user.clone(), reauthenticated });
+                Ok(Issued { token, session, evicted: Vec::new() })
+            }
+            Write::Gone | Write::Conflict => Err(RotateError::Gone),
+        }
+    }
+
+    /// Ends the session of this token: signing out. Whether there was a live one. One read, one durable commit.
+    ///
+    /// # Errors
+    /// When the store fails: the session may live on, and the caller must say so.
+    pub async fn end(&self, token: &Token) -> Result<bool, StoreError> {
+        let Some(record) = self.authentic(token).await? else {
+            return Ok(false);
+        };
+        let by = Actor::user(&record.session.user);
+        Ok(self.revoke(record.session.id, None, &by, EndReason::SignedOut).await? > 0)
+    }
+
+    /// One page of the sessions that match, newest first, live ones as the policy in force sees them unless the filter includes ended ones. A page
+    /// may be short; [`Listing::next`] alone says whether more follow. One read.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, filter: &Filter, page: Page) -> Result<Listing, StoreError> {
+        let mut listing = self.inner.store.list(filter, page, self.now()).await?;
+        if !filter.include_ended {
+            listing.sessions.retain(|session| self.is_live(session));
+        }
+        let policies = self.policies();
+        for session in &mut listing.sessions {
+            let deadlines = policies.of(&session.class).effective(session);
+            session.idle_expires_at = deadlines.idle;
+            session.absolute_expires_at = deadlines.absolute;
+        }
+        Ok(listing)
+    }
+
+    /// One session by its public id, ended ones too while they are kept. One read.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn show(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(self.inner.store.find(id).await?.map(|record| record.session))
+    }
+
+    /// Ends one session by its public id, only if it belongs to `owner` when one is given. How many live sessions that ended: 0 for unknown,
+    /// foreign and already ended ones alike (A15). One durable commit.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke(
+        &self,
+        id: SessionId,
+        owner: Option<&UserId>,
+        by: &Actor,
+        reason: EndReason,
+    ) -> Result<u64, StoreError> {
+        let target = Target::Session { id, owner: owner.cloned() };
+        let ended = self.store_revoke(target, by, reason).await?.ended.unwrap_or(0);
+        if ended > 0 {
+            self.emit(&Event::Ended { id, by: by.clone(), reason });
+        }
+        Ok(ended)
+    }
+
+    /// Ends all sessions of the user but `keep`. In effect after one small durable commit, whatever their number. Ends nothing when `keep`
+    /// itself is not live any more (`ended` is `None` then).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_others(&self, keep: &Session, by: &Actor, reason: EndReason) -> Result<Revoked, StoreError> {
+        self.revoke_many(Target::Others { user: keep.user.clone(), keep: keep.id }, by, reason).await
+    }
+
+    /// Ends all sessions of a user: forces a new sign-in. In effect after one small durable commit, whatever their number.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_user(&self, user: &UserId, by: &Actor, reason: EndReason) -> Result<Revoked, StoreError> {
+        self.revoke_many(Target::User(user.clone()), by, reason).await
+    }
+
+    /// Ends all sessions of everybody. In effect after one small durable commit; the rows follow with the sweeper.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_everyone(&self, by: &Actor) -> Result<Revoked, StoreError> {
+        self.revoke_many(Target::Everyone, by, EndReason::RevokedEveryone).await
+    }
+
+    async fn revoke_many(&self, target: Target, by: &Actor, reason: EndReason) -> Result<Revoked, StoreError> {
+        let outcome = self.store_revoke(target.clone(), by, reason).await?;
+        let by = by.clone();
+        match target {
+            Target::Others { user, keep } => {
+                self.emit(&Event::UserRevoked { user, kept: Some(keep), ended: outcome.ended, by, reason });
+            }
+            Target::User(user) => self.emit(&Event::UserRevoked { user, kept: None, ended: outcome.ended, by, reason }),
+            Target::Everyone => self.emit(&Event::EveryoneRevoked { by }),
+            Target::Session { .. } => {}
+        }
+        if outcome.position > 0 {
+            // The revocation holds already; this only writes it into the rows of an ordinary user at once.
+            if let Err(error) = self.inner.store.settle(SETTLE_AT_ONCE, self.now()).await {
+                self.emit(&Event::TaskFailed { task: "settle", error: error.to_string() });
+            }
+        }
+        Ok(Revoked { ended: outcome.ended })
+    }
+
+    async fn store_revoke(
+        &self,
+        target: Target,
+        by: &Actor,
+        reason: EndReason,
+    ) -> Result<crate::store::RevokeOutcome, StoreError> {
+        let revocation = Revocation { target, now: self.now(), by: by.clone(), reason };
+        self.inner.store.revoke(&revocation).await
+    }
+
+    /// Names one of `owner`'s live sessions, or takes its name away. Whether there was such a session. One write.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_label(&self, id: SessionId, owner: &UserId, label: Option<&Label>) -> Result<bool, StoreError> {
+        Ok(matches!(self.inner.store.set_label(id, owner, label, self.now()).await?, Write::Done(())))
+    }
+
+    /// Replaces the attributes of a session if nobody changed them since `session` was read. One write.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_attributes(
+        &self,
+        session: &Session,
+        attributes: &Attributes,
+    ) -> Result<AttributesOutcome, StoreError> {
+        let expected = session.attributes_version;
+        Ok(match self.inner.store.set_attributes(session.id, expected, attributes, self.now()).await? {
+            Write::Done(version) => AttributesOutcome::Updated(version),
+            Write::Conflict => AttributesOutcome::Conflict,
+            Write::Gone => AttributesOutcome::Gone,
+        })
+    }
+
+    /// Removes dead rows now, in bounded commits, and tells how far it is after each. May be dropped at any point: what is removed
+    /// stays removed, and the next sweep goes on from there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweep(&self, mut progress: impl FnMut(&SweepProgress) + Send) -> Result<SweepProgress, StoreError> {
+        // Resting as long as working leaves other writers a turn between two commits.
+        self.sweep_with(1, true, &mut progress).await
+    }
+
+    pub(crate) async fn sweep_in_background(&self) -> Result<SweepProgress, StoreError> {
+        // At most a tenth of the time is spent in the database.
+        self.sweep_with(9, false, &mut |_| {}).await
+    }
+
+    async fn sweep_with(
+        &self,
+        rest: u32,
+        count: bool,
+        progress: &mut (dyn FnMut(&SweepProgress) + Send),
+    ) -> Result<SweepProgress, StoreError> {
+        let now = self.now();
+        let swept = sweeper::sweep(&*self.inner.store, &self.inner.sweep, now, rest, count, progress).await?;
+        self.inner.sweep_task.succeeded(self.now());
+        if swept.removed() > 0 {
+            self.emit(&Event::Swept { expired: swept.expired, ended: swept.ended });
+        }
+        Ok(swept)
+    }
+
+    /// Writes the last-seen times that wait in memory. How many rows changed. The background tasks do this every 15 seconds.
+    ///
+    /// # Errors
+    /// When the store fails; the times are kept for the next flush.
+    pub async fn flush_last_seen(&self) -> Result<u64, StoreError> {
+        let (seen, dropped) = self.inner.last_seen.take();
+        if dropped > 0 {
+            self.emit(&Event::LastSeenDropped { count: dropped });
+        }
+        if seen.is_empty() {
+            return Ok(0);
+        }
+        match self.inner.store.touch(&seen, self.now()).await {
+            Ok(changed) => Ok(changed),
+            Err(error) => {
+                self.inner.last_seen.put_back(&seen);
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the background tasks on the current tokio runtime.
+    #[must_use = "dropping it stops the tasks"]
+    pub fn start_background(&self) -> Background {
+        Background::start(self.clone())
+    }
+
+    /// How the background tasks are doing.
+    #[must_use]
+    pub fn background_status(&self) -> BackgroundStatus {
+        BackgroundStatus { last_seen: self.inner.last_seen_task.status(), sweep: self.inner.sweep_task.status() }
+    }
+
+    /// What the store says about itself. May count rows.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn health(&self) -> Result<Health, StoreError> {
+        self.inner.store.health(self.now()).await
+    }
+
+    /// The policies in force.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.inner.policies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other policies in force, for old sessions too: shorter deadlines end them at once.
+    pub fn set_policies(&self, policies: Policies) {
+        *self.inner.policies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policies);
+    }
+
+    /// Whether the session's user authenticated recently enough for sensitive acts, by the policy in force.
+    #[must_use]
+    pub fn is_fresh(&self, session: &Session) -> bool {
+        session.is_fresh_at(self.now(), self.policies().of(&session.class).fresh_age)
+    }
+
+    /// When the session's cookie should expire; `None` for one that ends with the browser.
+    #[must_use]
+    pub fn cookie_expires_at(&self, session: &Session) -> Option<Timestamp> {
+        self.policies().of(&session.class).persistent_cookie.then_some(session.idle_expires_at)
+    }
+
+    /// The time, by the injected clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The store, for what the verbs do not cover.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        self.inner.events.emit(event);
+    }
+
+    /// The record that `token` names, if the secret is its current one; live or not.
+    async fn authentic(&self, token: &Token) -> Result<Option<Record>, StoreError> {
+        let record = self.inner.store.find(token.id()).await?;
+        Ok(record.filter(|record| record.token_hash.matches(&self.hash(token))))
+    }
+
+    fn is_live(&self, session: &Session) -> bool {
+        let now = self.now();
+        let deadlines = self.policies().of(&session.class).effective(session);
+        session.state == State::Live && deadlines.idle > now && deadlines.absolute > now
+    }
+
+    fn hash(&self, token: &Token) -> TokenHash {
+        token.hash(self.inner.pepper.as_ref())
+    }
+}
+
+fn new_session(id: SessionId, sign_in: &SignIn, policy: &Policy, now: Timestamp) -> Session {
+    let deadlines = policy.deadlines(now, now);
+    Session {
+        id,
+        user: sign_in.user.clone(),
+        class: sign_in.class.clone(),
+        created_at: now,
+        authenticated_at: now,
+        renewed_at: now,
+        last_seen_at: now,
+        idle_expires_at: deadlines.idle,
+        absolute_expires_at: deadlines.absolute,
+        client: sign_in.client.clone(),
+        label: None,
+        authentication: sign_in.authentication.clone(),
+        attributes: sign_in.attributes.clone().unwrap_or_default(),
+        attributes_version: 0,
+        state: State::Live,
+    }
+}
+
+fn limit(policy: &Policy, now: Timestamp) -> Option<Limit> {
+    let authenticated_after = match policy.absolute_timeout {
+        crate::AbsoluteTimeout::After(limit) => now.minus(limit),
+        crate::AbsoluteTimeout::Never => Timestamp::EPOCH,
+    };
+    policy.max_per_user.map(|max| Limit {
+        max,
+        refuse: policy.on_limit == OnLimit::Refuse,
+        renewed_after: now.minus(policy.max_age),
+        authenticated_after,
+    })
+}

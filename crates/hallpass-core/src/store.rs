@@ -1,0 +1,451 @@
+//! The contract between hallpass and a database.
+//!
+//! # How to write a store
+//!
+//! Implement [`Store`] and run the public suite of the crate `hallpass-conformance` on it. The rules behind the verbs:
+//!
+//! 1. **No write creates or revives.** Only [`Store::create`] makes a row, and it fails on a duplicate. Every other write is one
+//!    conditional statement over *live* rows and answers [`Write::Gone`] when there is none. There are no upserts.
+//! 2. **Live** means: not ended, not behind a not-before mark, and both stored deadlines ahead of `now`
+//!    (`deadline > now`). `now` comes with each call: a store never reads a clock to decide.
+//! 3. **Validity never depends on clean-up.** Deadlines are compared when reading.
+//! 4. **A backend error is an error**, never "no session".
+//! 5. **Durable before acknowledged**: create, rotate and revoke have reached stable storage when they return. A
+//!    renewal or touch may be lost in a crash: that signs a user out early, never late.
+//! 6. **Every revocation** commits together with one more entry in the revocation log, numbered without gaps in commit order.
+//! 7. **Not-before marks.** Revoking a user or everyone is one small write: it takes the next log position *n* and stores it as
+//!    the mark of that user (or of everyone). A row carries the position current at its creation as its *epoch* and is ended when
+//!    `epoch < mark`. A session created afterwards has `epoch >= n` and lives. Nothing here depends on clocks.
+//!    [`Store::settle`] later writes the end into the rows themselves, in batches.
+
+use std::error::Error;
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::{
+    Actor, Attributes, Authentication, Class, Client, EndReason, Label, Session, SessionId, Timestamp, TokenHash,
+    UserId,
+};
+
+/// Why a store could not answer. Never "no such session": that is an outcome.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database did not answer in time or not at all. Answer 503 and try again later.
+    #[error("the session store is unavailable: {message}")]
+    Unavailable {
+        /// What happened, where, and what to do.
+        message: String,
+        /// The driver's error.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The database can be read but not written (read-only file, full disk).
+    #[error("the session store cannot be written: {message}")]
+    NotWritable {
+        /// What happened, where, and what to do.
+        message: String,
+        /// The driver's error.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The database holds what this program cannot read: damage, or rows of another program.
+    #[error("the session store is damaged: {message}")]
+    Corrupt {
+        /// What happened, where, and what to do.
+        message: String,
+        /// The driver's error.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The database was migrated by a newer program.
+    #[error(
+        "the database has schema version {found}, this program knows up to {known}; start the newer hallpass, or restore a backup from before the upgrade"
+    )]
+    TooNew {
+        /// The version of the database.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+}
+
+impl StoreError {
+    /// An unavailable store without a driver's error.
+    #[must_use]
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::Unavailable { message: message.into(), source: None }
+    }
+}
+
+/// What [`Store::create`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// The session is durable. `evicted` lists what the limit ended to make room, oldest first.
+    Created {
+        /// Sessions ended by the limit in the same commit.
+        evicted: Vec<SessionId>,
+    },
+    /// A session with this id exists (live or ended); nothing was written (A05).
+    Duplicate,
+    /// The user already has `live` sessions and the limit refuses more; nothing was written.
+    LimitReached {
+        /// How many live sessions were counted.
+        live: u32,
+    },
+}
+
+/// At most `max` live sessions of one class for one user, decided in the commit of the creation (G10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// How many, the new one included; at least 1.
+    pub max: u32,
+    /// Refuse the new one instead of ending the oldest (by creation time, then id).
+    pub refuse: bool,
+    /// Sessions renewed at or before this time are dead under the policy in force and do not count.
+    pub renewed_after: Timestamp,
+    /// Sessions authenticated at or before this time are dead under the policy in force and do not count.
+    pub authenticated_after: Timestamp,
+}
+
+/// A session and the hash of its token, as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The session. Its state already shows a not-before mark that it lies behind.
+    pub session: Session,
+    /// The hash of the current token.
+    pub token_hash: TokenHash,
+}
+
+/// The outcome of a conditional write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write<T> {
+    /// Written.
+    Done(T),
+    /// There is no live session for it: ended, past a deadline, or never there. Never re-create it (A06).
+    Gone,
+    /// The session lives, but somebody else wrote first; read again and decide again.
+    Conflict,
+}
+
+/// An extension of the idle deadline: one conditional write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// The session.
+    pub id: SessionId,
+    /// Only while this is the hash of the current token.
+    pub token_hash: TokenHash,
+    /// The time of the request; becomes `renewed_at`, and `last_seen_at` if later.
+    pub now: Timestamp,
+    /// Only if last renewed at or before this time.
+    pub due_before: Timestamp,
+    /// The new idle deadline; the store cuts it at the stored absolute deadline.
+    pub idle_expires_at: Timestamp,
+}
+
+/// What [`Store::renew`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// Extended to this idle deadline.
+    Renewed {
+        /// The stored idle deadline.
+        idle_expires_at: Timestamp,
+    },
+    /// The session lives, but was renewed less than `update_age` ago (another request was first), or its token changed.
+    NotDue,
+    /// There is no live session (A06).
+    Gone,
+}
+
+/// A new secret for an existing session: compare-and-swap on the old hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// The session.
+    pub id: SessionId,
+    /// Only while this is the hash of the current token.
+    pub old_hash: TokenHash,
+    /// The hash of the new token.
+    pub new_hash: TokenHash,
+    /// The time of the request.
+    pub now: Timestamp,
+    /// With a full authentication: both clocks start anew. Without: deadlines stay as they are.
+    pub reauthentication: Option<Reauthentication>,
+}
+
+/// The facts of a full authentication that a rotation records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reauthentication {
+    /// The new idle deadline.
+    pub idle_expires_at: Timestamp,
+    /// The new absolute deadline.
+    pub absolute_expires_at: Timestamp,
+    /// How the user authenticated.
+    pub authentication: Authentication,
+    /// From where.
+    pub client: Client,
+}
+
+/// Which sessions to count, list or show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Only of this user.
+    pub user: Option<UserId>,
+    /// Only of this class.
+    pub class: Option<Class>,
+    /// Ended and expired ones too, as long as they are kept.
+    pub include_ended: bool,
+}
+
+/// One page of a list, newest session first (by id, which follows creation time). Keyset, so that no page gets slower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Continue after this session; `None` starts at the newest.
+    pub after: Option<SessionId>,
+    /// At most this many; stores cut it at [`Page::MAX_LIMIT`].
+    pub limit: u32,
+}
+
+impl Page {
+    /// The most sessions on a page.
+    pub const MAX_LIMIT: u32 = 500;
+
+    /// The first page.
+    #[must_use]
+    pub const fn first(limit: u32) -> Self {
+        Self { after: None, limit }
+    }
+}
+
+/// One page of sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The sessions, newest first.
+    pub sessions: Vec<Session>,
+    /// Where the next page continues; `None` on the last one.
+    pub next: Option<SessionId>,
+}
+
+/// Which sessions a revocation ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// One session, if it belongs to `owner` (`None`: whoever it belongs to).
+    Session {
+        /// The session.
+        id: SessionId,
+        /// Only if it is this user's (A15).
+        owner: Option<UserId>,
+    },
+    /// All of a user's sessions but one, which must be live and the user's own, or nothing is ended
+    /// and the answer is a count of `None` with `position` 0.
+    Others {
+        /// The user.
+        user: UserId,
+        /// The session that stays.
+        keep: SessionId,
+    },
+    /// All of a user's sessions.
+    User(
+        /// The user.
+        UserId,
+    ),
+    /// All sessions of everybody.
+    Everyone,
+}
+
+/// A revocation with who, when and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Which sessions.
+    pub target: Target,
+    /// When.
+    pub now: Timestamp,
+    /// By whom.
+    pub by: Actor,
+    /// Why.
+    pub reason: EndReason,
+}
+
+/// What [`Store::revoke`] did. When it returns, the revocation is durable and in effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokeOutcome {
+    /// How many live sessions it ended; `None` where counting would grow with the number of sessions ([`Target::Everyone`]), or where
+    /// the session to keep was gone.
+    pub ended: Option<u64>,
+    /// Its position in the revocation log; 0 if nothing was ended and nothing logged.
+    pub position: u64,
+}
+
+/// The newest use of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastSeen {
+    /// The session.
+    pub id: SessionId,
+    /// When it was used.
+    pub at: Timestamp,
+}
+
+/// What to remove in one bounded step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweep {
+    /// Remove sessions that passed a stored deadline at or before this time.
+    pub expired_before: Timestamp,
+    /// Remove ended sessions (and spent marks) that ended at or before this time.
+    pub ended_before: Timestamp,
+    /// Remove log entries written at or before this time.
+    pub log_before: Timestamp,
+    /// At most this many rows in one commit.
+    pub batch: u32,
+}
+
+/// What one step of a sweep removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Expired sessions removed.
+    pub expired: u64,
+    /// Ended sessions removed.
+    pub ended: u64,
+    /// Whether there may be more to remove.
+    pub more: bool,
+}
+
+/// What one step of settling wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Rows behind a mark whose end was written.
+    pub rows: u64,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+/// An entry of the revocation log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its position: 1, 2, 3 ... in commit order, without gaps.
+    pub position: u64,
+    /// What changed.
+    pub kind: ChangeKind,
+    /// When, by the writer's clock.
+    pub at: Timestamp,
+}
+
+/// What an entry of the revocation log says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChangeKind {
+    /// A session ended.
+    Ended(
+        /// The session.
+        SessionId,
+    ),
+    /// A session lives on with another token or other attributes: drop what is cached of it.
+    Changed(
+        /// The session.
+        SessionId,
+    ),
+    /// The sessions of a user with an epoch below this position ended.
+    User(
+        /// The user.
+        UserId,
+    ),
+    /// The sessions of everybody with an epoch below this position ended.
+    Everyone,
+}
+
+/// The revocation log from a position on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Random, made with the log: another value means another or a restored database.
+    pub incarnation: [u8; 16],
+    /// The newest position.
+    pub head: u64,
+    /// The oldest position that is still kept (`head + 1` when none is).
+    pub oldest: u64,
+    /// The entries after the asked position, in order, at most as many as asked for.
+    pub entries: Vec<Change>,
+}
+
+/// What a store says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// The engine and its version, for example `SQLite 3.51.0`.
+    pub engine: String,
+    /// The schema version.
+    pub schema: u32,
+    /// The database's clock, to compare with the node's.
+    pub clock: Option<Timestamp>,
+    /// Sessions that are neither ended nor past a stored deadline.
+    pub live: u64,
+    /// More facts for people: name and value.
+    pub details: Vec<(String, String)>,
+}
+
+/// A database of sessions. See the [module documentation](self) for the rules.
+///
+/// Methods return boxed futures so that a program can choose its store at run time. The box costs one allocation per
+/// call, measured in `bench/README.md` against a bare read.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Writes a new session, durably, within the limit. One commit.
+    async fn create(&self, new: &Record, now: Timestamp, limit: Option<Limit>) -> Result<Created, StoreError>;
+
+    /// Reads one session by its id, ended and expired ones too while they are kept. One read.
+    async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError>;
+
+    /// Extends the idle deadline. One conditional write that cannot create or revive and never passes the absolute deadline.
+    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError>;
+
+    /// Replaces the secret, durably. One conditional write; [`Write::Conflict`] when another rotation was first.
+    async fn rotate(&self, rotation: &Rotation) -> Result<Write<()>, StoreError>;
+
+    /// Names a live session of `owner`, or takes the name away. [`Write::Gone`] for foreign ones too (A15).
+    async fn set_label(
+        &self,
+        id: SessionId,
+        owner: &UserId,
+        label: Option<&Label>,
+        now: Timestamp,
+    ) -> Result<Write<()>, StoreError>;
+
+    /// Replaces the attributes of a live session if their version is still `expected`; answers the new version.
+    async fn set_attributes(
+        &self,
+        id: SessionId,
+        expected: u64,
+        attributes: &Attributes,
+        now: Timestamp,
+    ) -> Result<Write<u64>, StoreError>;
+
+    /// One page of sessions, newest first. One read; live ones by stored deadlines unless the filter says otherwise.
+    async fn list(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Listing, StoreError>;
+
+    /// How many sessions the filter matches. Its cost grows with that number.
+    async fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Ends sessions, durably, with its entry in the log. In effect in one small commit whatever the number of sessions. Idempotent:
+    /// what is no longer live is not counted, not logged and keeps its first reason.
+    async fn revoke(&self, revocation: &Revocation) -> Result<RevokeOutcome, StoreError>;
+
+    /// Writes the end into at most `batch` rows that lie behind a mark. Changes nothing that a check decides.
+    async fn settle(&self, batch: u32, now: Timestamp) -> Result<Settled, StoreError>;
+
+    /// Moves `last_seen_at` of live sessions forward, never back; others are left alone. One commit, not durable. Answers how many rows
+    /// changed.
+    async fn touch(&self, seen: &[LastSeen], now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Removes at most one batch of dead rows, oldest first. Never a live one.
+    async fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError>;
+
+    /// How many rows sweeping would remove, for a progress bar.
+    async fn sweepable(&self, sweep: &Sweep) -> Result<u64, StoreError>;
+
+    /// The revocation log after `position`, at most `limit` entries. One consistent read.
+    async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError>;
+
+    /// Brings the schema up to date, under a lock, safe from several processes at once. Answers the versions before and after.
+    async fn migrate(&self) -> Result<(u32, u32), StoreError>;
+
+    /// What the store says about itself. May count rows.
+    async fn health(&self, now: Timestamp) -> Result<Health, StoreError>;
+}

@@ -1,0 +1,332 @@
+//! The bearer secret.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::{Entropy, EntropyError, SessionId};
+
+const PREFIX: &[u8; 3] = b"hp_";
+const ID_BYTES: usize = 16;
+const SECRET_BYTES: usize = 32;
+const CHECKSUM_BYTES: usize = 3;
+const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES + CHECKSUM_BYTES;
+
+/// The length of a token's text: the prefix and 68 characters of base64url. 51 bytes fill these exactly, so a token has
+/// one spelling and no spare bits.
+pub const TOKEN_CHARS: usize = PREFIX.len() + RAW_BYTES / 3 * 4;
+
+/// The bearer secret of a session.
+///
+/// Its text is `hp_` and the base64url of the session id (16 bytes), 32 bytes from the operating system's generator and a
+/// 3-byte checksum (the upper bytes of CRC-32), so that garbage is refused without touching the store and secret scanners can
+/// find a leaked one. It has no `Display`, its `Debug` is redacted, and its memory is overwritten when dropped. A store
+/// only ever sees the [`TokenHash`].
+///
+/// ```
+/// use hallpass_core::{OsEntropy, SessionId, Token};
+///
+/// let token = Token::generate(SessionId::from_bytes([1; 16]), &OsEntropy)?;
+/// let text = token.expose();
+/// assert!(text.as_str().starts_with("hp_"));
+/// assert_eq!(Token::parse(text.as_str().as_bytes())?.id(), token.id());
+/// assert!(!format!("{token:?}").contains(&text.as_str()[26..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Token {
+    #[zeroize(skip)]
+    id: SessionId,
+    secret: [u8; SECRET_BYTES],
+}
+
+/// Why bytes are no token. Carries nothing of them, so that it can be logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Another length than [`TOKEN_CHARS`], or without the prefix.
+    #[error("not a hallpass token")]
+    Form,
+    /// Characters outside base64url.
+    #[error("a token has characters that do not belong in one")]
+    Alphabet,
+    /// Damaged: a checksum that does not fit.
+    #[error("a token is damaged (its checksum does not fit)")]
+    Checksum,
+}
+
+impl Token {
+    /// A new secret for the session `id`.
+    ///
+    /// # Errors
+    /// When the generator fails; there is no fallback (A18).
+    pub fn generate(id: SessionId, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut secret = [0_u8; SECRET_BYTES];
+        entropy.fill(&mut secret)?;
+        let token = Self { id, secret };
+        secret.zeroize();
+        Ok(token)
+    }
+
+    /// Reads a token from untrusted bytes. Costs no allocation and no store access.
+    ///
+    /// # Errors
+    /// When the bytes are no token.
+    pub fn parse(bytes: &[u8]) -> Result<Self, TokenError> {
+        if bytes.len() != TOKEN_CHARS {
+            return Err(TokenError::Form);
+        }
+        let body = bytes.strip_prefix(PREFIX).ok_or(TokenError::Form)?;
+        let mut raw = Zeroizing::new([0_u8; RAW_BYTES]);
+        let length = URL_SAFE_NO_PAD.decode_slice(body, raw.as_mut_slice()).map_err(|_| TokenError::Alphabet)?;
+        let (payload, found) = raw.split_at(ID_BYTES + SECRET_BYTES);
+        if length != RAW_BYTES || checksum(payload) != found {
+            return Err(TokenError::Checksum);
+        }
+        let (id, secret) = payload.split_at(ID_BYTES);
+        let mut token = Self { id: SessionId::from_bytes([0; ID_BYTES]), secret: [0; SECRET_BYTES] };
+        let mut id_bytes = [0; ID_BYTES];
+        id_bytes.copy_from_slice(id);
+        token.id = SessionId::from_bytes(id_bytes);
+        token.secret.copy_from_slice(secret);
+        Ok(token)
+    }
+
+    /// The text to give to the client, once. This is the only way to it, so that every use can be found by name.
+    #[must_use]
+    pub fn expose(&self) -> TokenText {
+        let mut raw = Zeroizing::new([0_u8; RAW_BYTES]);
+        raw[..ID_BYTES].copy_from_slice(self.id.as_bytes());
+        raw[ID_BYTES..ID_BYTES + SECRET_BYTES].copy_from_slice(&self.secret);
+        let sum = checksum(&raw[..ID_BYTES + SECRET_BYTES]);
+        raw[ID_BYTES + SECRET_BYTES..].copy_from_slice(&sum);
+        let mut text = String::with_capacity(TOKEN_CHARS);
+        text.push_str("hp_");
+        URL_SAFE_NO_PAD.encode_string(raw.as_slice(), &mut text);
+        TokenText(Zeroizing::new(text))
+    }
+
+    /// The public id that the token names.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// What a store keeps instead of the secret: SHA-256 of it, or HMAC-SHA-256 under the pepper.
+    ///
+    /// A fast digest is right for a secret of 256 random bits (OWASP ASVS 5.0, 6.5.2: stretching is for secrets below 112 bits).
+    #[must_use]
+    pub fn hash(&self, pepper: Option<&Pepper>) -> TokenHash {
+        match pepper {
+            None => TokenHash(Sha256::digest(self.secret).into()),
+            Some(pepper) => pepper.hash(&self.secret),
+        }
+    }
+}
+
+fn checksum(payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let [a, b, c, _] = crc32fast::hash(payload).to_be_bytes();
+    [a, b, c]
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({}, secret redacted)", self.id)
+    }
+}
+
+/// The text of a token on its way to the client. Redacted in `Debug`, overwritten when dropped.
+pub struct TokenText(Zeroizing<String>);
+
+impl TokenText {
+    /// The text. Do not log it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText(redacted)")
+    }
+}
+
+/// What a store keeps of a token. It is no credential: presented as one it does not parse, and hashed it is another value
+/// (A14).
+#[derive(Clone, Copy)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// From the 32 bytes that a store kept.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes to store.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether both are equal, in constant time (A17).
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other)
+    }
+}
+impl Eq for TokenHash {}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(redacted)")
+    }
+}
+
+/// An application's own key over the stored hashes: a copied database alone then says nothing even about guessed secrets.
+/// Changing it ends every session.
+#[derive(Clone)]
+pub struct Pepper(Hmac<Sha256>);
+
+/// The pepper is too short to be a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a pepper needs at least 32 bytes, this one has {0}; make one with: openssl rand -base64 32")]
+pub struct PepperError(pub usize);
+
+impl Pepper {
+    /// A pepper from at least 32 bytes.
+    ///
+    /// # Errors
+    /// When there are fewer.
+    pub fn new(key: &[u8]) -> Result<Self, PepperError> {
+        if key.len() < 32 {
+            return Err(PepperError(key.len()));
+        }
+        Hmac::new_from_slice(key).map(Self).map_err(|_| PepperError(key.len()))
+    }
+
+    fn hash(&self, secret: &[u8]) -> TokenHash {
+        TokenHash(self.0.clone().chain_update(secret).finalize().into_bytes().into())
+    }
+}
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pepper(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OsEntropy;
+
+    fn token() -> Token {
+        Token::generate(SessionId::from_bytes([9; 16]), &OsEntropy).unwrap()
+    }
+
+    #[test]
+    fn text_has_one_fixed_form_and_reads_back() {
+        let token = token();
+        let text = token.expose();
+        assert_eq!(text.as_str().len(), TOKEN_CHARS);
+        let again = Token::parse(text.as_str().as_bytes()).unwrap();
+        assert_eq!((again.id, again.secret), (token.id, token.secret));
+    }
+
+    #[test]
+    fn every_single_flipped_bit_and_every_swap_of_neighbours_is_refused() {
+        let text = token().expose();
+        let bytes = text.as_str().as_bytes();
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.to_vec();
+                damaged[position] ^= 1 << bit;
+                assert!(Token::parse(&damaged).is_err(), "byte {position}, bit {bit}");
+            }
+        }
+        for position in PREFIX.len()..bytes.len() - 1 {
+            let mut damaged = bytes.to_vec();
+            damaged.swap(position, position + 1);
+            assert!(damaged == bytes || Token::parse(&damaged).is_err(), "swap at {position}");
+        }
+    }
+
+    #[test]
+    fn other_lengths_prefixes_and_bytes_are_refused() {
+        let text = token().expose();
+        let text = text.as_str();
+        for bad in ["", "hp_", &text[..70], &format!("{text}A"), &format!("{text}="), &text.replace("hp_", "hq_")] {
+            assert_eq!(Token::parse(bad.as_bytes()).unwrap_err(), TokenError::Form, "{}", bad.len());
+        }
+        let mut bytes = text.as_bytes().to_vec();
+        for odd in [0_u8, 0xff, b'+', b'/', b'%', b' ', b'='] {
+            bytes[40] = odd;
+            assert_eq!(Token::parse(&bytes).unwrap_err(), TokenError::Alphabet, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a14_the_stored_hash_is_no_credential() {
+        let token = token();
+        let hash = token.hash(None);
+        let hex: String = hash.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        assert!(Token::parse(hex.as_bytes()).is_err());
+        assert!(Token::parse(URL_SAFE_NO_PAD.encode(hash.as_bytes()).as_bytes()).is_err());
+        let forged = Token { id: token.id, secret: *hash.as_bytes() };
+        assert!(!forged.hash(None).matches(&hash));
+    }
+
+    #[test]
+    fn hash_is_sha256_of_the_secret_alone_and_the_pepper_changes_it() {
+        // SHA-256 of 32 zero bytes, from any other implementation.
+        let token = Token { id: SessionId::from_bytes([0; 16]), secret: [0; 32] };
+        let hex: String = token.hash(None).as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925");
+        let pepper = Pepper::new(&[1; 32]).unwrap();
+        assert!(!token.hash(Some(&pepper)).matches(&token.hash(None)));
+        assert!(token.hash(Some(&pepper)).matches(&token.hash(Some(&pepper.clone()))));
+        assert_eq!(Pepper::new(b"short").unwrap_err(), PepperError(5));
+    }
+
+    #[test]
+    fn a52_nothing_of_the_secret_is_in_debug() {
+        let token = token();
+        let text = token.expose();
+        let shown = format!("{token:?} {text:?} {:?} {:?}", token.hash(None), Pepper::new(&[7; 32]).unwrap());
+        assert!(!shown.contains(&text.as_str()[24..]));
+        assert!(!shown.contains("[7, 7"));
+    }
+
+    #[derive(Debug)]
+    struct BrokenEntropy;
+    impl Entropy for BrokenEntropy {
+        fn fill(&self, _: &mut [u8]) -> Result<(), EntropyError> {
+            Err(EntropyError("no device".into()))
+        }
+    }
+
+    #[test]
+    fn a18_a_failing_generator_gives_no_token() {
+        assert!(Token::generate(SessionId::from_bytes([0; 16]), &BrokenEntropy).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn parsing_never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = Token::parse(&bytes);
+        }
+    }
+}

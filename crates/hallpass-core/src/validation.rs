@@ -1,0 +1,152 @@
+//! The check of each request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::last_seen::LastSeenBuffer;
+use crate::policy::Deadlines;
+use crate::store::{Record, Renewal, Renewed, Store};
+use crate::{Ended, Event, EventSink, Policies, Session, State, StoreError, Timestamp, Token, TokenHash};
+
+/// How checks are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ValidationMode {
+    /// Every check reads the store: one that starts after a revocation was acknowledged does not accept the session (G1).
+    #[default]
+    Strict,
+}
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub enum Validation {
+    /// The session lives.
+    Live {
+        /// The session, as after a renewal.
+        session: Arc<Session>,
+        /// Whether this check extended it, so that a persistent cookie must be sent anew.
+        renewed: bool,
+    },
+    /// It does not.
+    Invalid(
+        /// Why.
+        Invalid,
+    ),
+}
+
+/// Why a well-formed token was refused. Clients are told no more than "not signed in".
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// No session has this id: never issued here, or swept.
+    Unknown,
+    /// The session has another secret: rotated away, or forged.
+    WrongSecret,
+    /// Ended.
+    Ended(
+        /// When, by whom and why.
+        Ended,
+    ),
+    /// Not used for the idle timeout.
+    IdleTimeout,
+    /// Past its absolute timeout.
+    AbsoluteTimeout,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("unknown"),
+            Self::WrongSecret => f.write_str("wrong secret"),
+            Self::Ended(ended) => write!(f, "ended: {}", ended.reason),
+            Self::IdleTimeout => f.write_str("idle timeout"),
+            Self::AbsoluteTimeout => f.write_str("absolute timeout"),
+        }
+    }
+}
+
+/// What a check works with. Cached validation will stand in front of [`Check::strict`] with the same signature.
+pub(crate) struct Check<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) policies: &'a Policies,
+    pub(crate) events: &'a dyn EventSink,
+    pub(crate) last_seen: &'a LastSeenBuffer,
+    pub(crate) now: Timestamp,
+}
+
+impl Check<'_> {
+    /// One read; one write more when an extension is due.
+    pub(crate) async fn strict(&self, token: &Token, hash: TokenHash) -> Result<Validation, StoreError> {
+        let Some(record) = self.store.find(token.id()).await? else {
+            return Ok(self.refuse(token, Invalid::Unknown));
+        };
+        let deadlines = match self.judge(&record, hash) {
+            Ok(deadlines) => deadlines,
+            Err(reason) => return Ok(self.refuse(token, reason)),
+        };
+        let mut session = record.session;
+        session.idle_expires_at = deadlines.idle;
+        session.absolute_expires_at = deadlines.absolute;
+        let policy = self.policies.of(&session.class);
+        let due_before = self.now.minus(policy.update_age);
+        if session.renewed_at > due_before {
+            self.last_seen.note(session.id, session.last_seen_at, self.now);
+            return Ok(Validation::Live { session: Arc::new(session), renewed: false });
+        }
+        let renewal = Renewal {
+            id: session.id,
+            token_hash: hash,
+            now: self.now,
+            due_before,
+            idle_expires_at: self.now.plus(policy.max_age).min(session.absolute_expires_at),
+        };
+        match self.store.renew(&renewal).await {
+            Ok(Renewed::Renewed { idle_expires_at }) => {
+                session.renewed_at = self.now;
+                session.last_seen_at = session.last_seen_at.max(self.now);
+                session.idle_expires_at = idle_expires_at;
+                self.events.emit(&Event::Renewed { id: session.id, user: session.user.clone() });
+                Ok(Validation::Live { session: Arc::new(session), renewed: true })
+            }
+            Ok(Renewed::NotDue) => Ok(Validation::Live { session: Arc::new(session), renewed: false }),
+            // Between the read and the write somebody ended it: the write decided (A06).
+            Ok(Renewed::Gone) => Ok(self.refuse(token, self.why_gone(token).await?)),
+            Err(error) => {
+                // The read proved the session live; a write that fails costs an extension, not the request.
+                self.events.emit(&Event::RenewalFailed { id: session.id, error: error.to_string() });
+                Ok(Validation::Live { session: Arc::new(session), renewed: false })
+            }
+        }
+    }
+
+    fn judge(&self, record: &Record, hash: TokenHash) -> Result<Deadlines, Invalid> {
+        // The secret first: who does not hold it learns nothing about the session, not even from timing.
+        if !record.token_hash.matches(&hash) {
+            return Err(Invalid::WrongSecret);
+        }
+        if let State::Ended(ended) = &record.session.state {
+            return Err(Invalid::Ended(ended.clone()));
+        }
+        let deadlines = self.policies.of(&record.session.class).effective(&record.session);
+        if deadlines.absolute <= self.now {
+            Err(Invalid::AbsoluteTimeout)
+        } else if deadlines.idle <= self.now {
+            Err(Invalid::IdleTimeout)
+        } else {
+            Ok(deadlines)
+        }
+    }
+
+    async fn why_gone(&self, token: &Token) -> Result<Invalid, StoreError> {
+        Ok(match self.store.find(token.id()).await? {
+            Some(Record { session: Session { state: State::Ended(ended), .. }, .. }) => Invalid::Ended(ended),
+            Some(_) => Invalid::IdleTimeout,
+            None => Invalid::Unknown,
+        })
+    }
+
+    fn refuse(&self, token: &Token, reason: Invalid) -> Validation {
+        self.events.emit(&Event::Refused { id: token.id(), reason: reason.clone() });
+        Validation::Invalid(reason)
+    }
+}

@@ -1,0 +1,1 @@
+//! The hallpass server and command line: sign-in, session manager, HTTP API and operators' commands

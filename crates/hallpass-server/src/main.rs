@@ -1,0 +1,2 @@
+//! The `hallpass` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sessions in a database that their owner can see and end, for Rust web applications
