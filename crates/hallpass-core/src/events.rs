@@ -83,6 +83,17 @@ pub enum Event {
         /// Why.
         reason: Invalid,
     },
+    /// A request carried several credentials that contradict each other: two cookies of our name, or a cookie and another bearer
+    /// token. None of them was used (A25).
+    AmbiguousCredentials {
+        /// How many.
+        count: usize,
+    },
+    /// A request with an unsafe method came from another origin and was refused (A32).
+    CrossOriginRefused {
+        /// The `Origin` that it named, if any: untrusted text.
+        origin: Option<String>,
+    },
     /// Last-seen times were dropped because the buffer was full.
     LastSeenDropped {
         /// How many since the last flush.
@@ -150,6 +161,12 @@ impl EventSink for TracingEvents {
                     "session_use_after_expire"
                 };
                 tracing::info!(target: TARGET, event, session.id = %id, reason = %reason, "session token refused");
+            }
+            Event::AmbiguousCredentials { count } => {
+                tracing::warn!(target: TARGET, event = "malicious_extraneous", count, "request with several credentials; none was used");
+            }
+            Event::CrossOriginRefused { origin } => {
+                tracing::warn!(target: TARGET, event = "malicious_csrf", origin = ?origin, "cross-origin request refused");
             }
             Event::LastSeenDropped { count } => {
                 tracing::warn!(target: TARGET, event = "last_seen_dropped", count, "last-seen times dropped: the buffer was full");

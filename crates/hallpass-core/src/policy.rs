@@ -46,6 +46,12 @@ impl OnLimit {
             Self::Refuse => "refuse",
         }
     }
+
+    /// From the name in settings.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::EvictOldest, Self::Refuse].into_iter().find(|mode| mode.as_str() == text)
+    }
 }
 
 /// The rules for one class of sessions.
@@ -146,10 +152,11 @@ pub struct PolicyError {
 }
 
 /// Named sets of policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Preset {
     /// 30 days idle, extended daily, 90 days overall; remembered: 90 days idle, one year overall.
+    #[default]
     Default,
     /// NIST SP 800-63B-4, AAL1: at most 30 days overall.
     Aal1,

@@ -544,6 +544,14 @@ impl Sessions {
         Ok(swept)
     }
 
+    /// How many rows [`Sessions::sweep`] would remove now. Its cost grows with that number.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweepable(&self) -> Result<u64, StoreError> {
+        self.inner.store.sweepable(&self.inner.sweep.step(self.now())).await
+    }
+
     /// Writes the last-seen times that wait in memory. How many rows changed. The background tasks do this every 15 seconds.
     ///
     /// # Errors
@@ -620,7 +628,8 @@ impl Sessions {
         &self.inner.store
     }
 
-    pub(crate) fn emit(&self, event: &Event) {
+    /// Sends an event to the sink: for integrations, which see what core cannot.
+    pub fn emit(&self, event: &Event) {
         self.inner.events.emit(event);
     }
 

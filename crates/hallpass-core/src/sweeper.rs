@@ -34,7 +34,7 @@ impl Default for SweepSettings {
 }
 
 impl SweepSettings {
-    fn step(&self, now: Timestamp) -> Sweep {
+    pub(crate) fn step(&self, now: Timestamp) -> Sweep {
         Sweep {
             expired_before: now.minus(self.expired_grace),
             ended_before: now.minus(self.ended_retention),

@@ -1,0 +1,203 @@
+//! What the behaviour tests share: sessions over the in-memory model with a clock that moves when told.
+#![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part")]
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hallpass_conformance::MemoryStore;
+use hallpass_core::store::{
+    Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
+    RevokeOutcome, Rotation, Settled, Sweep, Swept, Write,
+};
+use hallpass_core::{
+    Attributes, Event, EventSink, Invalid, Issued, Label, ManualClock, Policies, Session, SessionId, Sessions, SignIn,
+    Store, StoreError, Timestamp, Token, UserId, Validation,
+};
+
+pub const HOUR: u64 = 3600;
+pub const DAY: u64 = 24 * HOUR;
+
+pub fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+/// Keeps every event.
+#[derive(Debug, Clone, Default)]
+pub struct Recorder(Arc<Mutex<Vec<Event>>>);
+
+impl Recorder {
+    pub fn all(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.all().iter().filter(|event| wanted(event)).count()
+    }
+}
+
+impl EventSink for Recorder {
+    fn emit(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+/// The model behind a counter of calls, with switches that make it fail.
+#[derive(Debug, Default)]
+pub struct Probe {
+    pub store: MemoryStore,
+    pub renewals: AtomicU64,
+    pub touches: AtomicU64,
+    pub sweeps: AtomicU64,
+    pub down: AtomicBool,
+    pub read_only: AtomicBool,
+    pub panic_in_sweep: AtomicBool,
+}
+
+impl Probe {
+    fn reading(&self) -> Result<(), StoreError> {
+        if self.down.load(Ordering::SeqCst) { Err(StoreError::unavailable("switched off by the test")) } else { Ok(()) }
+    }
+
+    fn writing(&self) -> Result<(), StoreError> {
+        self.reading()?;
+        if self.read_only.load(Ordering::SeqCst) {
+            Err(StoreError::NotWritable { message: "read-only by the test".into(), source: None })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Probe {
+    async fn create(&self, new: &Record, now: Timestamp, limit: Option<Limit>) -> Result<Created, StoreError> {
+        self.writing()?;
+        self.store.create(new, now, limit).await
+    }
+    async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
+        self.reading()?;
+        self.store.find(id).await
+    }
+    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
+        self.renewals.fetch_add(1, Ordering::SeqCst);
+        self.writing()?;
+        self.store.renew(renewal).await
+    }
+    async fn rotate(&self, rotation: &Rotation) -> Result<Write<()>, StoreError> {
+        self.writing()?;
+        self.store.rotate(rotation).await
+    }
+    async fn set_label(
+        &self,
+        id: SessionId,
+        owner: &UserId,
+        label: Option<&Label>,
+        now: Timestamp,
+    ) -> Result<Write<()>, StoreError> {
+        self.writing()?;
+        self.store.set_label(id, owner, label, now).await
+    }
+    async fn set_attributes(
+        &self,
+        id: SessionId,
+        expected: u64,
+        attributes: &Attributes,
+        now: Timestamp,
+    ) -> Result<Write<u64>, StoreError> {
+        self.writing()?;
+        self.store.set_attributes(id, expected, attributes, now).await
+    }
+    async fn list(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Listing, StoreError> {
+        self.reading()?;
+        self.store.list(filter, page, now).await
+    }
+    async fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, StoreError> {
+        self.reading()?;
+        self.store.count(filter, now).await
+    }
+    async fn revoke(&self, revocation: &Revocation) -> Result<RevokeOutcome, StoreError> {
+        self.writing()?;
+        self.store.revoke(revocation).await
+    }
+    async fn settle(&self, batch: u32, now: Timestamp) -> Result<Settled, StoreError> {
+        self.writing()?;
+        self.store.settle(batch, now).await
+    }
+    async fn touch(&self, seen: &[LastSeen], now: Timestamp) -> Result<u64, StoreError> {
+        self.touches.fetch_add(1, Ordering::SeqCst);
+        self.writing()?;
+        self.store.touch(seen, now).await
+    }
+    async fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
+        self.sweeps.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panic_in_sweep.load(Ordering::SeqCst), "made to panic by the test");
+        self.writing()?;
+        self.store.sweep(sweep).await
+    }
+    async fn sweepable(&self, sweep: &Sweep) -> Result<u64, StoreError> {
+        self.reading()?;
+        self.store.sweepable(sweep).await
+    }
+    async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
+        self.store.changes_since(position, limit).await
+    }
+    async fn migrate(&self) -> Result<(u32, u32), StoreError> {
+        self.store.migrate().await
+    }
+    async fn health(&self, now: Timestamp) -> Result<Health, StoreError> {
+        self.store.health(now).await
+    }
+}
+
+/// Sessions under test.
+pub struct House {
+    pub sessions: Sessions,
+    pub clock: ManualClock,
+    pub events: Recorder,
+    pub probe: Arc<Probe>,
+    pub start: Timestamp,
+}
+
+pub fn house(policies: Policies) -> House {
+    use hallpass_core::Clock as _;
+    let (clock, events, probe) = (ManualClock::default(), Recorder::default(), Arc::new(Probe::default()));
+    let sessions = Sessions::builder(Arc::clone(&probe) as Arc<dyn Store>)
+        .policies(policies)
+        .clock(clock.clone())
+        .events(events.clone())
+        .build()
+        .unwrap();
+    let start = clock.now();
+    House { sessions, clock, events, probe, start }
+}
+
+impl House {
+    pub async fn sign_in(&self, name: &str) -> Issued {
+        self.sessions.create(SignIn::new(user(name))).await.unwrap()
+    }
+
+    /// Moves the clock to `offset` seconds after the start.
+    pub fn at(&self, offset: Duration) {
+        self.clock.set(self.start.plus(offset));
+    }
+
+    pub async fn live(&self, token: &Token) -> Option<(Session, bool)> {
+        match self.sessions.validate(token).await.unwrap() {
+            Validation::Live { session, renewed } => Some(((*session).clone(), renewed)),
+            Validation::Invalid(_) => None,
+        }
+    }
+
+    pub async fn refused(&self, token: &Token) -> Invalid {
+        match self.sessions.validate(token).await.unwrap() {
+            Validation::Live { .. } => panic!("the token was accepted"),
+            Validation::Invalid(reason) => reason,
+        }
+    }
+}
