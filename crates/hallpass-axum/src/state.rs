@@ -1,0 +1,188 @@
+//! What the layer knows about one request, shared with the extractors through the request's extensions.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hallpass_core::{EndReason, Ended, Invalid, Issued, Session, Timestamp, Token, Validation};
+use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+use http::{Extensions, HeaderMap, HeaderValue};
+
+use crate::Web;
+use crate::credential::Presented;
+
+/// The store did not answer, so it is not known whether the request has a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Undecided;
+
+/// One request on its way through the layer and the handler.
+pub(crate) struct Exchange {
+    pub(crate) web: Web,
+    pub(crate) presented: Presented,
+    undecided: bool,
+    /// Whether an extractor asked about the session, so that the answer depends on it.
+    looked: AtomicBool,
+    progress: Mutex<Progress>,
+}
+
+/// What may change while the handler runs.
+#[derive(Debug, Default)]
+struct Progress {
+    session: Option<Arc<Session>>,
+    /// The token that a verb issued during this request; it takes the place of the presented one.
+    issued: Option<Arc<Token>>,
+    cookie: CookieChange,
+}
+
+/// What the response does to our cookie.
+#[derive(Debug, Default)]
+enum CookieChange {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// The session was extended: the same token with a later expiry.
+    Extend(Timestamp),
+    /// A new token.
+    Set(Arc<Token>, Option<Timestamp>),
+    /// The cookie is dead; it goes if the answer shows its owner that he is not signed in.
+    ClearIfLooked,
+    /// Signed out.
+    Clear,
+}
+
+impl Exchange {
+    /// A request without a credential that could be checked.
+    pub(crate) fn without_session(web: Web, presented: Presented) -> Self {
+        // Which of two cookies is the dead one is not known, and removing ours would leave the planted one alone in its place.
+        let dead = presented.cookies == 1 && !presented.is_ambiguous();
+        let cookie = if dead { CookieChange::ClearIfLooked } else { CookieChange::Keep };
+        Self::new(web, presented, false, Progress { cookie, ..Progress::default() })
+    }
+
+    /// A request whose token is checked here, once.
+    pub(crate) async fn checked(web: Web, presented: Presented) -> Self {
+        let Some(token) = presented.only() else {
+            return Self::without_session(web, presented);
+        };
+        let has_cookie = presented.cookies > 0;
+        let (undecided, progress) = match web.within(web.sessions().validate(token)).await {
+            Ok(Validation::Live { session, renewed }) => {
+                let expires_at = if renewed && has_cookie { web.sessions().cookie_expires_at(&session) } else { None };
+                let cookie = expires_at.map_or(CookieChange::Keep, CookieChange::Extend);
+                (false, Progress { session: Some(session), issued: None, cookie })
+            }
+            Ok(Validation::Invalid(reason)) => {
+                let dead = has_cookie && !has_successor(&reason);
+                let cookie = if dead { CookieChange::ClearIfLooked } else { CookieChange::Keep };
+                (false, Progress { cookie, ..Progress::default() })
+            }
+            Err(error) => {
+                tracing::error!(target: "hallpass", error = %error, "a session could not be checked; the request has neither a session nor none");
+                (true, Progress::default())
+            }
+        };
+        Self::new(web, presented, undecided, progress)
+    }
+
+    fn new(web: Web, presented: Presented, undecided: bool, progress: Progress) -> Self {
+        Self { web, presented, undecided, looked: AtomicBool::new(false), progress: Mutex::new(progress) }
+    }
+
+    /// The exchange of a request, if the layer is over it.
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Arc<Self>> {
+        extensions.get::<Arc<Self>>()
+    }
+
+    /// The session as of now. Marks the answer as dependent on it.
+    pub(crate) fn look(&self) -> Result<Option<Arc<Session>>, Undecided> {
+        self.looked.store(true, Ordering::Relaxed);
+        if self.undecided {
+            return Err(Undecided);
+        }
+        Ok(self.progress().session.clone())
+    }
+
+    /// The token that a verb issued during this request.
+    pub(crate) fn issued(&self) -> Option<Arc<Token>> {
+        self.progress().issued.clone()
+    }
+
+    /// A verb made a new token: it goes into the cookie, and the session is the request's from now on.
+    pub(crate) fn took(&self, issued: Issued) -> Arc<Session> {
+        let session = Arc::new(issued.session);
+        let token = Arc::new(issued.token);
+        let expires_at = self.web.sessions().cookie_expires_at(&session);
+        let mut progress = self.progress();
+        progress.session = Some(Arc::clone(&session));
+        progress.issued = Some(Arc::clone(&token));
+        progress.cookie = CookieChange::Set(token, expires_at);
+        session
+    }
+
+    /// The session is over: the cookie goes.
+    pub(crate) fn ended(&self) {
+        let mut progress = self.progress();
+        progress.session = None;
+        progress.issued = None;
+        // A bearer client has no cookie to remove, unless one was set a moment ago: then its removal is what it gets.
+        let has_cookie = self.presented.cookies > 0 || matches!(progress.cookie, CookieChange::Set(..));
+        progress.cookie = if has_cookie { CookieChange::Clear } else { CookieChange::Keep };
+    }
+
+    /// Writes what became of the session into the response.
+    pub(crate) fn finish(&self, headers: &mut HeaderMap) {
+        let looked = self.looked.load(Ordering::Relaxed);
+        let form = self.web.cookie();
+        let now = || self.web.sessions().now();
+        let cookie = match std::mem::take(&mut self.progress().cookie) {
+            CookieChange::Keep => None,
+            CookieChange::Extend(at) => {
+                self.presented.only().and_then(|token| form.set(&token.expose(), Some(at), now()))
+            }
+            CookieChange::Set(token, at) => form.set(&token.expose(), at, now()),
+            CookieChange::ClearIfLooked if !looked => None,
+            CookieChange::ClearIfLooked | CookieChange::Clear => form.remove(),
+        };
+        let no_store = HeaderValue::from_static("no-store");
+        if let Some(cookie) = cookie {
+            headers.append(SET_COOKIE, cookie);
+            // Whatever the application says: a shared cache must not hand one user's cookie to another (A26).
+            headers.insert(CACHE_CONTROL, no_store);
+        } else if looked && !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, no_store);
+        }
+        if looked {
+            vary_by_cookie(headers);
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a refused token was replaced by a newer one that this browser probably holds already: a request that started before a
+/// sign-in must not remove the cookie which that sign-in has set.
+fn has_successor(reason: &Invalid) -> bool {
+    matches!(reason, Invalid::WrongSecret | Invalid::Ended(Ended { reason: EndReason::Replaced, .. }))
+}
+
+fn vary_by_cookie(headers: &mut HeaderMap) {
+    let names_it = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|value| {
+            value.split(',').any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("cookie"))
+        })
+    };
+    if !headers.get_all(VARY).iter().any(names_it) {
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("presented", &self.presented)
+            .field("undecided", &self.undecided)
+            .finish_non_exhaustive()
+    }
+}

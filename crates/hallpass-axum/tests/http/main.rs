@@ -1,0 +1,18 @@
+//! Behaviour over real sockets.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in tests a surprise is a failure")]
+
+mod app;
+mod bad_input;
+mod browser;
+mod cleanup;
+mod concurrency;
+mod cookie_life;
+mod faulty_store;
+mod headers;
+mod layer;
+mod listing;
+mod page;
+mod self_service;
+mod settings;
+mod sign_in;
+mod store_failure;
