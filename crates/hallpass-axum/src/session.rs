@@ -10,9 +10,9 @@ use crate::rejection::{Audience, Refusal, SessionRejection, UndecidedRejection, 
 
 /// The live session of this request; dereferences to [`hallpass_core::Session`].
 ///
-/// As an extractor it refuses requests without one ([`SessionRejection`]). `Option<Session>` is `None` only when there is
-/// certainly no live session, and refuses with 503 when the store did not answer (G8). The layer has done the
-/// check: extracting costs no store access and no allocation.
+/// As an extractor it refuses requests without one ([`SessionRejection`]). `Option<Session>` is `None` only when there is certainly
+/// no live session, and refuses with 503 when the store did not answer (G8). A request whose credentials contradict each other has
+/// none (A25). The layer has done the check: extracting costs no store access and no allocation.
 ///
 /// ```
 /// use hallpass_axum::Session;

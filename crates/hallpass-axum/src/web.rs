@@ -204,7 +204,8 @@ impl Web {
         &self.inner.rule.own
     }
 
-    /// The name of the session cookie: `__Host-session` for https, `session` for http.
+    /// The name of the session cookie: `__Host-session` for https, `session` for http. Browsers do not separate cookies by port, so two http
+    /// applications on one host share the latter: give each a host name of its own, such as `app.localhost`.
     #[must_use]
     pub fn cookie_name(&self) -> &'static str {
         self.inner.cookie.name()

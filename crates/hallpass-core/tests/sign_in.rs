@@ -1,5 +1,7 @@
 //! Fixation and rotation: what a client came with is never adopted, and an old token is dead at once.
 
+#![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,2 +1,7 @@
 //! The `hallpass` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hallpass_server::app::run(std::env::args_os()).into()
+}

@@ -17,6 +17,8 @@ use crate::{Location, SqliteOptions, migrations};
 const WAL_ATTEMPTS: u32 = 50;
 /// Pages that the log may hold before a commit also checkpoints: 4 MiB.
 const CHECKPOINT_PAGES: u32 = 1000;
+/// Page cache of the writer.
+const WRITER_CACHE_KIB: u32 = 8192;
 /// The log file is cut to this size when it is next reused.
 const WAL_BYTES: u32 = 16 << 20;
 
@@ -55,7 +57,7 @@ impl Database {
         if let Some(path) = &self.file {
             self.make_file(path)?;
         }
-        let connection = self.connect()?;
+        let connection = self.connect(WRITER_CACHE_KIB)?;
         let explain = |error: rusqlite::Error| self.failures.explain(&error);
         if connection.is_readonly("main").map_err(explain)? {
             return Err(self.failures.read_only());
@@ -75,19 +77,24 @@ impl Database {
         Ok((connection, versions))
     }
 
-    /// A connection that cannot write.
-    pub(crate) fn open_reader(&self) -> Result<Connection, StoreError> {
-        let connection = self.connect()?;
-        connection.pragma_update(None, "query_only", true).map_err(|error| self.failures.explain(&error))?;
+    /// A connection that cannot write, with so much cache.
+    pub(crate) fn open_reader(&self, cache_kib: u32) -> Result<Connection, StoreError> {
+        let connection = self.connect(cache_kib)?;
+        let explain = |error: rusqlite::Error| self.failures.explain(&error);
+        connection.pragma_update(None, "query_only", true).map_err(explain)?;
+        if self.options.mmap_bytes > 0 {
+            let bytes = i64::try_from(self.options.mmap_bytes).unwrap_or(i64::MAX);
+            connection.pragma_update(None, "mmap_size", bytes).map_err(explain)?;
+        }
         Ok(connection)
     }
 
     /// A connection for one migration.
     pub(crate) fn migrate(&self) -> Result<(u32, u32), StoreError> {
-        migrations::migrate(&self.connect()?, &self.failures)
+        migrations::migrate(&self.connect(WRITER_CACHE_KIB)?, &self.failures)
     }
 
-    fn connect(&self) -> Result<Connection, StoreError> {
+    fn connect(&self, cache_kib: u32) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = match &self.file {
             Some(path) => Connection::open_with_flags(path, flags),
@@ -102,7 +109,7 @@ impl Database {
             // 7), because another value might want another plan. Our plans are fixed.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             connection.set_prepared_statement_cache_capacity(64);
-            connection.pragma_update(None, "cache_size", -i64::from(self.options.cache_kib))?;
+            connection.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
             // Sorting and sub-journals stay in memory: nothing of a session lands in a temporary file.
             connection.pragma_update(None, "temp_store", "MEMORY")?;
             Ok(connection)
@@ -155,6 +162,36 @@ impl Database {
                 Ok(())
             }
             Err(error) => Err(self.failures.io("creating", error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+    use rusqlite::types::Value;
+
+    use super::*;
+    use crate::statements;
+
+    #[test]
+    fn a_cached_statement_is_prepared_once() {
+        let database = Database::new(Location::Memory, SqliteOptions::default());
+        let (writer, _) = database.open_first().unwrap();
+        let reader = database.open_reader(2048).unwrap();
+        for (name, sql) in statements::ALL {
+            let connection = if writer.prepare(sql).unwrap().readonly() { &reader } else { &writer };
+            for round in 0..3_u8 {
+                let mut statement = connection.prepare_cached(sql).unwrap();
+                let values: Vec<Value> =
+                    (0..statement.parameter_count()).map(|_| Value::Blob(vec![round; 16])).collect();
+                for (position, value) in values.into_iter().enumerate() {
+                    statement.raw_bind_parameter(position + 1, value).unwrap();
+                }
+                // What it answers to such parameters, an error even, is not the matter.
+                let _ = statement.raw_query().next();
+                assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{name}");
+            }
         }
     }
 }

@@ -8,11 +8,15 @@ pub struct SqliteOptions {
     /// How long a write waits for another process's transaction, and for a place in the queue. Default 5 seconds, at most
     /// one hour.
     pub busy_timeout: Duration,
-    /// Connections for checks. Default (`None`): one for each core, at least 2 and at most 64. Each uses up to
-    /// [`cache_kib`](Self::cache_kib) of memory.
+    /// Connections for checks. Default (`None`): one for each core, at least 2 and at most 64.
     pub readers: Option<usize>,
-    /// Page cache of each connection in KiB. Default 8192.
+    /// Page cache of the connections for checks, all together, in KiB; each gets an equal share, at least 2048. Default 65536, which holds
+    /// about 200,000 sessions on one core and half of that on two: each connection caches for itself.
     pub cache_kib: u32,
+    /// How much of the file the readers map into memory, in bytes, instead of copying pages into their caches. Faster where the file is larger
+    /// than a cache or written often, but an I/O error of the disk then ends the process (SIGBUS) instead of answering an error.
+    /// Default 0: no mapping.
+    pub mmap_bytes: u64,
     /// Writes that may wait at once; more wait up to `busy_timeout` for a place and are then refused as unavailable. Default
     /// 1024.
     pub queue: usize,
@@ -22,7 +26,14 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { busy_timeout: Duration::from_secs(5), readers: None, cache_kib: 8192, queue: 1024, max_pages: None }
+        Self {
+            busy_timeout: Duration::from_secs(5),
+            readers: None,
+            cache_kib: 65_536,
+            mmap_bytes: 0,
+            queue: 1024,
+            max_pages: None,
+        }
     }
 }
 
@@ -34,6 +45,12 @@ impl SqliteOptions {
     pub(crate) fn readers(&self) -> usize {
         let wanted = self.readers.unwrap_or_else(|| std::thread::available_parallelism().map_or(4, usize::from));
         wanted.clamp(2, 64)
+    }
+
+    /// The share of one connection for checks.
+    pub(crate) fn reader_cache_kib(&self) -> u32 {
+        let readers = u32::try_from(self.readers()).unwrap_or(1);
+        (self.cache_kib / readers).max(2048)
     }
 
     pub(crate) fn queue(&self) -> usize {

@@ -10,6 +10,8 @@ use crate::database::Database;
 
 /// Long reads at once; they run on blocking threads.
 const LONG_READERS: usize = 2;
+/// They read much once, so a cache helps them little.
+const LONG_CACHE_KIB: u32 = 2048;
 
 /// A connection for each thread, as far as there are cores, and a few for long reads, so that a long list makes no check wait.
 ///
@@ -21,9 +23,11 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    pub(crate) fn open(database: &Database, count: usize) -> Result<Self, StoreError> {
-        let open = |count| (0..count).map(|_| database.open_reader().map(Mutex::new)).collect::<Result<_, _>>();
-        Ok(Self { short: open(count)?, long: open(LONG_READERS)? })
+    pub(crate) fn open(database: &Database, count: usize, cache_kib: u32) -> Result<Self, StoreError> {
+        let open = |count, cache_kib| {
+            (0..count).map(|_| database.open_reader(cache_kib).map(Mutex::new)).collect::<Result<_, _>>()
+        };
+        Ok(Self { short: open(count, cache_kib)?, long: open(LONG_READERS, LONG_CACHE_KIB)? })
     }
 
     /// A read of microseconds, on the calling thread.

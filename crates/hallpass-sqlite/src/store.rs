@@ -69,7 +69,7 @@ impl SqliteStore {
 
     fn open_blocking(database: Database, options: &SqliteOptions) -> Result<Self, StoreError> {
         let (connection, migrated) = database.open_first()?;
-        let readers = Readers::open(&database, options.readers())?;
+        let readers = Readers::open(&database, options.readers(), options.reader_cache_kib())?;
         let counters = Arc::new(Counters::default());
         let failures = database.failures.clone();
         let writer =

@@ -1,35 +1,11 @@
 //! Starts the program and uses it as a browser would.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+#![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-struct Program {
-    child: Child,
-    origin: String,
-    _directory: tempfile::TempDir,
-}
+#[path = "../../program.rs"]
+mod program;
 
-impl Program {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_example-minimal"))
-            .args(["127.0.0.1:0", directory.path().join("test.db").to_str().unwrap()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let origin = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, origin, _directory: directory }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use program::Program;
 
 fn browser() -> reqwest::Client {
     reqwest::Client::builder()
@@ -42,8 +18,8 @@ fn browser() -> reqwest::Client {
 
 #[tokio::test]
 async fn sign_in_me_session_manager_and_sign_out() {
-    let program = Program::start();
-    let at = |path: &str| format!("{}{path}", program.origin);
+    let program = Program::start(env!("CARGO_BIN_EXE_example-minimal"));
+    let at = |path: &str| program.at(path);
     let (first, second) = (browser(), browser());
 
     assert_eq!(first.get(at("/me")).send().await.unwrap().status(), 401);

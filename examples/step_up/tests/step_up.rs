@@ -1,41 +1,18 @@
 //! Starts the program and watches a session grow stale and fresh again.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+#![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
+#[path = "../../program.rs"]
+mod program;
+
 use std::time::Duration;
 
-struct Program {
-    child: Child,
-    origin: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Program {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_example-step-up"))
-            .args(["127.0.0.1:0", directory.path().join("test.db").to_str().unwrap()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let origin = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, origin, _directory: directory }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use program::Program;
 
 #[tokio::test]
 async fn a11_a_stale_session_may_look_but_must_confirm_before_it_acts() {
-    let program = Program::start();
-    let at = |path: &str| format!("{}{path}", program.origin);
+    let program = Program::start(env!("CARGO_BIN_EXE_example-step-up"));
+    let at = |path: &str| program.at(path);
     let browser = reqwest::Client::builder().cookie_store(true).build().unwrap();
     let post = async |path: &str, name: Option<&str>| {
         let request = browser.post(at(path)).header("sec-fetch-site", "same-origin");

@@ -115,6 +115,9 @@ pub async fn an_expired_session_is_not_ended(store: Arc<dyn Store>) {
         given.revoke(Target::Others { user: user("alice"), keep: expired.session.id }, T0, EndReason::RevokedOthers);
     assert_eq!(outcome.await, NO_KEEP);
     assert_eq!(given.head().await, 0, "nothing was logged");
+    given.live("alice").await;
+    let outcome = given.revoke(Target::User(user("alice")), T0, EndReason::RevokedUser).await;
+    assert_eq!(outcome.ended, Some(1), "beside a live one it is not counted at its own millisecond");
 }
 
 /// "Sign out all other devices" keeps exactly the one, and touches nobody else.

@@ -1,4 +1,5 @@
 //! What the behaviour tests share: sessions over the in-memory model with a clock that moves when told.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed helper fails its test")]
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

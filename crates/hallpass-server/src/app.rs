@@ -1,0 +1,96 @@
+//! From a command line to an exit code.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result};
+use hallpass_core::{Clock as _, SystemClock};
+use serde_json::json;
+
+use crate::cli::{self, Command, Exit};
+use crate::commands;
+use crate::engine::Engine;
+use crate::output::{Output, is_broken_pipe};
+use crate::settings::{self, Settings, SettingsError};
+use crate::terminal_text::escape;
+
+/// Runs the program: reads the command line, does what it asks, prints errors to standard error.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let (cli, flags) = match cli::parse(args) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // A reader that went away cannot be told anything.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let stdout = std::io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut stdout = stdout.lock();
+    let mut output = Output::new(&mut stdout, cli.json, terminal);
+    let outcome =
+        dispatch(cli.command.unwrap_or(Command::Serve), &flags, &mut output).and_then(|()| Ok(stdout.flush()?));
+    match outcome {
+        Ok(()) => Exit::Done,
+        Err(error) if is_broken_pipe(&error) => Exit::Done,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "hallpass: {}", escape(&format!("{error:#}")));
+            if error.downcast_ref::<SettingsError>().is_some() { Exit::Usage } else { Exit::Failed }
+        }
+    }
+}
+
+fn dispatch(command: Command, flags: &clap::ArgMatches, output: &mut Output<'_>) -> Result<()> {
+    match command {
+        Command::Completions { shell } => {
+            // Into memory first: the generator panics when its writer fails.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut cli::command(), "hallpass", &mut script);
+            Ok(output.block(&String::from_utf8_lossy(&script))?)
+        }
+        Command::Settings => Ok(output.block(&settings::markdown())?),
+        command => {
+            let settings = Settings::load(flags)?;
+            crate::logging::start(settings.log_format, &settings.log)?;
+            let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+            runtime.block_on(with_settings(command, settings, output))
+        }
+    }
+}
+
+async fn with_settings(command: Command, settings: Settings, output: &mut Output<'_>) -> Result<()> {
+    match command {
+        Command::Doctor => return commands::doctor::run(&settings, output).await,
+        Command::Policy => return commands::policy::run(&settings.policy.policies()?, output),
+        _ => {}
+    }
+    let engine = Engine::open(&settings).await?;
+    match command {
+        Command::Serve => crate::serve::run(settings, engine).await,
+        Command::User { command } => {
+            let context = commands::user::Context {
+                accounts: &*engine.accounts,
+                sessions: &engine.sessions,
+                passwords: &engine.passwords,
+                now_ms: SystemClock.now().as_millis(),
+            };
+            commands::user::run(command, &context, &mut commands::user::StandardInput, output).await
+        }
+        Command::Sessions { command } => commands::sessions::run(command, &engine, output).await,
+        Command::Cleanup { dry_run } => commands::cleanup::run(dry_run, &engine, output).await,
+        Command::Migrate => migrated(&settings, &engine, output).await,
+        // Answered above, without a database.
+        Command::Doctor | Command::Policy | Command::Completions { .. } | Command::Settings => Ok(()),
+    }
+}
+
+/// Opening the database has migrated it; this says to what.
+async fn migrated(settings: &Settings, engine: &Engine, output: &mut Output<'_>) -> Result<()> {
+    let schema = engine.sessions.health().await?.schema;
+    if output.is_json() {
+        output.json(&json!({ "database": settings.database.to_string(), "schema": schema }))?;
+    } else {
+        output.line(&format!("{} has schema version {schema}", settings.database))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The server's routes and what they work with.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
+use axum::{RequestExt as _, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hallpass_axum::{Origin, SelfService, Session, Web, self_service};
+use hallpass_core::{Entropy, OsEntropy};
+use http::{Method, StatusCode};
+use secrecy::SecretString;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::edge::{self, Edge};
+use super::health::{self, Health};
+use super::pending_ends::Status;
+use crate::accounts::{Account, AccountId, Accounts, AccountsError, ServerSecret};
+use crate::auth;
+use crate::auth::csrf::Csrf;
+use crate::auth::fields::MAX_BODY_BYTES;
+use crate::engine::Engine;
+use crate::pages::{self, assets, home, setup, signin};
+use crate::password::Passwords;
+use crate::rate_limit::{SignInLimits, SignInRates};
+use crate::settings::Settings;
+
+/// How long one request may take, its body included. Stores and the queue for password hashes give up long before.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the routes work with.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) web: Web,
+    pub(crate) accounts: Arc<dyn Accounts>,
+    pub(crate) passwords: Arc<Passwords>,
+    pub(crate) limits: SignInLimits,
+    pub(crate) csrf: Csrf,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl Site {
+    /// Reads, or makes at the first start, the key of the CSRF token.
+    pub(super) async fn open(settings: &Settings, engine: &Engine, origin: &str) -> Result<Self> {
+        let web = Web::builder(engine.sessions.clone(), origin)
+            .trusted_proxies(settings.trusted_proxies.iter().copied())
+            .allow_insecure_http(settings.insecure_http)
+            .sign_in_path(pages::SIGN_IN)
+            .build()?;
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let secret = match &settings.auth_secret {
+            Some(secret) => secret.clone(),
+            None => {
+                let mut bytes = [0_u8; 32];
+                entropy.fill(&mut bytes)?;
+                let candidate = SecretString::from(URL_SAFE_NO_PAD.encode(bytes));
+                let kept = engine.accounts.secret_or(ServerSecret::Auth, candidate).await;
+                kept.context("the key of the sign-in form could not be read")?
+            }
+        };
+        Ok(Self {
+            csrf: Csrf::new(secret, web.origin().is_secure()),
+            web,
+            accounts: Arc::clone(&engine.accounts),
+            passwords: Arc::clone(&engine.passwords),
+            limits: SignInLimits::new(SignInRates::default()),
+            entropy,
+        })
+    }
+
+    /// The public origin.
+    pub(crate) fn origin(&self) -> &Origin {
+        self.web.origin()
+    }
+
+    /// The time of the sessions' clock, in milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.web.sessions().now().as_millis()
+    }
+
+    /// The account of a session; `None` when it is gone or disabled, and its sessions about to end.
+    pub(crate) async fn account_of(&self, session: &hallpass_core::Session) -> Result<Option<Account>, AccountsError> {
+        let Some(id) = AccountId::parse(session.user.as_str()) else {
+            return Ok(None);
+        };
+        Ok(self.accounts.find(&id).await?.filter(|account| account.disabled_at.is_none()))
+    }
+}
+
+/// All routes, with everything that stands over them.
+pub(super) fn router(site: &Arc<Site>, settings: &Settings, ends: Arc<Status>) -> Result<Router> {
+    let own_sessions = SelfService::default()
+        .user_name(|_| USER_NAME.try_with(Clone::clone).unwrap_or_default())
+        .cleanup_secret(settings.cron_secret.clone())?;
+    let pages = Router::new()
+        .route("/", get(home::show))
+        .route(pages::SIGN_IN, get(signin::show))
+        .route(pages::SETUP, get(setup::show).post(setup::create))
+        .route("/api/auth", any(auth::answer))
+        .route("/api/auth/", any(auth::answer))
+        .route("/api/auth/{*rest}", any(auth::answer))
+        .merge(assets::routes())
+        .with_state(Arc::clone(site));
+    let named = self_service(&site.web, own_sessions).layer(from_fn_with_state(Arc::clone(site), with_user_name));
+    let over_sessions = pages.merge(named).fallback(not_found).layer(site.web.layer());
+    // Health does not depend on who asks, and must not fail because of a cookie.
+    let health =
+        Router::new().route("/healthz", get(health::check)).with_state(Health { site: Arc::clone(site), ends });
+    Ok(over_sessions
+        .merge(health)
+        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Edge { secure: site.origin().is_secure() }, edge::finish)))
+}
+
+async fn not_found() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
+/// What panicked is in the log already, by the panic hook. The payload goes nowhere: it may hold anything.
+fn panicked(_payload: Box<dyn Any + Send>) -> Response {
+    tracing::error!(target: "hallpass::events", event = "sys_crash", "a handler panicked; its request is answered 500");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}
+
+tokio::task_local! {
+    /// The name of the user whose page is being made.
+    static USER_NAME: String;
+}
+
+/// Looks up the name for the session manager page, which knows sessions only. Without a name the page names nobody.
+async fn with_user_name(State(site): State<Arc<Site>>, mut request: Request, next: Next) -> Response {
+    if request.method() != Method::GET || request.uri().path() != "/sessions" {
+        return next.run(request).await;
+    }
+    // Without a session, or when nobody knows whether there is one, the page has its own answer.
+    let Ok(Some(session)) = request.extract_parts::<Option<Session>>().await else {
+        return next.run(request).await;
+    };
+    let name = match site.account_of(&session).await {
+        Ok(account) => account.map(|account| account.name).unwrap_or_default(),
+        Err(error) => {
+            tracing::warn!(target: "hallpass", error = %error, "a user's name could not be read");
+            String::new()
+        }
+    };
+    USER_NAME.scope(name, next.run(request)).await
+}

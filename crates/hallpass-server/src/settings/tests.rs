@@ -1,0 +1,327 @@
+use std::ffi::OsString;
+
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+
+use hallpass_core::{AbsoluteTimeout, OnLimit, Preset};
+
+use super::*;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+struct Given {
+    directory: TempDir,
+    flags: Vec<String>,
+    env: Vec<(OsString, OsString)>,
+}
+
+fn given() -> Given {
+    Given { directory: TempDir::new().unwrap(), flags: vec!["hallpass".to_owned()], env: Vec::new() }
+}
+
+impl Given {
+    fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    fn toml(self, text: &str) -> Self {
+        std::fs::write(self.directory.path().join("hallpass.toml"), text).unwrap();
+        self
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn load(self) -> Result<Settings, SettingsError> {
+        let flags = add_flags(clap::Command::new("hallpass")).try_get_matches_from(self.flags).unwrap();
+        Settings::resolve(&Sources::gather(&flags, self.env, self.directory.path())?)
+    }
+
+    fn settings(self) -> Settings {
+        self.load().unwrap()
+    }
+
+    fn error(self) -> String {
+        self.load().unwrap_err().to_string()
+    }
+}
+
+#[test]
+fn nothing_set_is_enough() {
+    let settings = given().settings();
+    assert_eq!(settings.listen, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(settings.database.to_string(), "sqlite:hallpass.db");
+    assert_eq!(settings.public_origin(settings.listen), "http://127.0.0.1:8080");
+    assert!(settings.cron_secret.is_none() && settings.pepper.is_none());
+    assert!(settings.trusted_proxies.is_empty());
+    assert_eq!(settings.policy, PolicySettings::default());
+    assert_eq!(settings.password, PasswordCost::default());
+    assert_eq!(settings.config_file(), None);
+}
+
+/// The defaults in the table (help, documentation) are the defaults in force.
+#[test]
+fn documented_defaults_are_the_real_ones() {
+    let plain = format!("{:?}", given().settings());
+    let mut explicit = given();
+    for setting in definition::all() {
+        let documented = setting.default;
+        if documented.contains(' ') || documented == "none" || documented.contains('<') {
+            continue;
+        }
+        explicit = explicit.env(&setting.env, documented);
+    }
+    let set: usize = explicit.env.len();
+    assert!(set >= 12, "{set}");
+    let explicit = format!("{:?}", explicit.settings());
+    let cut = |text: &str| text.split("origins:").next().unwrap().to_owned();
+    assert_eq!(cut(&plain), cut(&explicit));
+}
+
+#[test]
+fn flags_win_over_environment_over_file() {
+    let all =
+        || given().toml("listen = \"127.0.0.1:1\"").env("HALLPASS_LISTEN", "127.0.0.1:2").flag("--listen=127.0.0.1:3");
+    let settings = all().settings();
+    assert_eq!(settings.listen.port(), 3);
+    assert_eq!(settings.origin_of("listen"), Origin::Flag("listen".into()));
+
+    let mut without_flag = all();
+    without_flag.flags.pop();
+    let settings = without_flag.settings();
+    assert_eq!(settings.listen.port(), 2);
+    assert_eq!(settings.origin_of("listen"), Origin::Env("HALLPASS_LISTEN".into()));
+
+    let settings = given().toml("listen = \"127.0.0.1:1\"").settings();
+    assert_eq!(settings.listen.port(), 1);
+    assert!(settings.config_file().is_some());
+}
+
+/// Every setting can be given by every name the table promises: a bad value is answered with that name.
+#[test]
+fn every_name_of_every_setting_is_read() {
+    for setting in definition::all() {
+        let free_text = matches!(setting.kind, definition::Kind::Text) && !setting.is_secret();
+        let bad = if free_text { "=[" } else { "?" };
+        for env in setting.env_names() {
+            let error = given().env(env, bad).error();
+            assert!(error.contains(env) && error.contains(&setting.key), "{error}");
+        }
+        let key = &setting.key;
+        let error = given().toml(&format!("{key} = \"{bad}\"")).error();
+        assert!(error.contains("hallpass.toml") && error.contains(key), "{error}");
+        if let Some(flag) = setting.flag() {
+            let error = given().flag(&format!("--{flag}={bad}")).error();
+            assert!(error.contains(&format!("--{flag}")), "{error}");
+        }
+        if setting.may_be_file() {
+            let file = given();
+            let path = file.file("value", bad);
+            let error = file.env(&format!("{}_FILE", setting.env), &path).error();
+            assert!(error.contains(&format!("{}_FILE", setting.env)), "{error}");
+            let file = given();
+            let path = file.file("value", bad);
+            let error = file.toml(&format!("{key}_file = \"{path}\"")).error();
+            assert!(error.contains(&format!("{key}_file")), "{error}");
+            let file = given();
+            let path = file.file("value", bad);
+            let flag = setting.file_flag().unwrap();
+            let error = file.flag(&format!("--{flag}={path}")).error();
+            assert!(error.contains(&flag), "{error}");
+        }
+    }
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest_known_one() {
+    let error = given().env("HALLPASS_LISTN", "x").error();
+    assert!(error.contains("HALLPASS_LISTN") && error.contains("`HALLPASS_LISTEN`"), "{error}");
+    let error = given().toml("databse_url = \"sqlite:x\"").error();
+    assert!(error.contains("hallpass.toml") && error.contains("`database_url`"), "{error}");
+    let error = given().toml("[policy.web]\nmax_agee = \"1d\"").error();
+    assert!(error.contains("`policy.web.max_age`"), "{error}");
+    let error = given().toml("[policy.wbe]\nmax_age = \"1d\"").error();
+    assert!(error.contains("`policy.web.max_age`"), "{error}");
+    assert!(given().toml("[polcy]").error().contains("polcy"));
+    // A class's own section may be empty; variables of other programs are none of our business.
+    given().toml("[policy.web]").env("HALLPAS_X", "1").settings();
+}
+
+#[test]
+fn the_config_file_can_be_named() {
+    let named = given().toml("listen = \"127.0.0.1:1\"");
+    let path = named.file("other.toml", "listen = \"127.0.0.1:9\"");
+    let settings = named.flag(&format!("--config={path}")).settings();
+    assert_eq!(settings.listen.port(), 9);
+
+    let named = given().toml("listen = \"127.0.0.1:1\"");
+    let path = named.file("other.toml", "listen = \"127.0.0.1:9\"");
+    assert_eq!(named.env("HALLPASS_CONFIG", &path).settings().listen.port(), 9);
+
+    let error = given().flag("--config=/nowhere/x.toml").error();
+    assert!(error.contains("/nowhere/x.toml") && error.contains("--config"), "{error}");
+}
+
+#[test]
+fn broken_toml_names_the_line_and_repeats_no_secret() {
+    let error = given().toml("listen = \"127.0.0.1:1\"\ncron_secret = \"hunter22hunter22").error();
+    assert!(error.contains("line 2"), "{error}");
+    assert!(!error.contains("hunter22"), "{error}");
+    let error = given().toml("listen = 1.5").error();
+    assert!(error.contains("wrong type"), "{error}");
+    let error = given().toml("[listen]\nx = 1").error();
+    assert!(error.contains("wrong type"), "{error}");
+}
+
+#[test]
+fn secrets_from_every_place() {
+    for settings in [
+        given().env("CRON_SECRET", SECRET).settings(),
+        given().env("HALLPASS_CRON_SECRET", SECRET).settings(),
+        given().env("CRON_SECRET", SECRET).env("HALLPASS_CRON_SECRET", SECRET).settings(),
+        given().toml(&format!("cron_secret = \"{SECRET}\"")).settings(),
+    ] {
+        assert_eq!(settings.cron_secret.as_ref().unwrap().expose_secret(), SECRET);
+        assert!(!format!("{settings:?}").contains(SECRET));
+    }
+    let file = given();
+    let path = file.file("secret", &format!("{SECRET}\n"));
+    let settings = file.env("CRON_SECRET_FILE", &path).settings();
+    assert_eq!(settings.cron_secret.unwrap().expose_secret(), SECRET);
+}
+
+#[test]
+fn two_values_in_one_place_are_refused() {
+    let file = given();
+    let path = file.file("secret", SECRET);
+    let error = file.env("CRON_SECRET", SECRET).env("CRON_SECRET_FILE", &path).error();
+    assert!(error.contains("twice") && error.contains("CRON_SECRET_FILE"), "{error}");
+    let error = given()
+        .env("CRON_SECRET", SECRET)
+        .env("HALLPASS_CRON_SECRET", "another-another-another-another-another")
+        .error();
+    assert!(error.contains("twice") && !error.contains(SECRET), "{error}");
+}
+
+#[test]
+fn a31_unset_and_blank_cron_secrets_turn_the_endpoint_off() {
+    assert!(given().settings().cron_secret.is_none());
+    for blank in ["", " ", "\t\n"] {
+        assert!(given().env("CRON_SECRET", blank).settings().cron_secret.is_none());
+        assert!(given().env("HALLPASS_CRON_SECRET", blank).settings().cron_secret.is_none());
+    }
+    assert!(given().toml("cron_secret = \"  \"").settings().cron_secret.is_none());
+}
+
+#[test]
+fn a31_short_secrets_stop_the_start() {
+    for short in ["undefined", "null", "None", "x", &SECRET[1..]] {
+        for name in ["CRON_SECRET", "HALLPASS_AUTH_SECRET", "HALLPASS_PEPPER"] {
+            let error = given().env(name, short).error();
+            assert!(error.contains(name) && error.contains("openssl rand"), "{error}");
+            assert!(short.len() < 9 || !error.contains(short), "{error}");
+        }
+    }
+    // 40 characters of blanks around a short secret do not make it long.
+    let error = given().env("CRON_SECRET", &format!("{}short{}", " ".repeat(40), " ".repeat(40))).error();
+    assert!(error.contains("5 bytes"), "{error}");
+    let error = given().env("CRON_SECRET", &format!("{SECRET} {SECRET}")).error();
+    assert!(error.contains("blanks"), "{error}");
+    let file = given();
+    let path = file.file("secret", "\n");
+    let error = file.env("CRON_SECRET_FILE", &path).error();
+    assert!(error.contains("is empty"), "{error}");
+    let error = given().env("CRON_SECRET_FILE", "/nowhere/secret").error();
+    assert!(error.contains("/nowhere/secret") && error.contains("CRON_SECRET_FILE"), "{error}");
+    let file = given();
+    let path = file.file("secret", &"x".repeat(70_000));
+    assert!(file.env("CRON_SECRET_FILE", &path).error().contains("larger"));
+}
+
+#[test]
+fn http_outside_this_machine_needs_the_explicit_flag() {
+    let error = given().env("HALLPASS_PUBLIC_URL", "http://id.example.com").error();
+    assert!(error.contains("public_url") && error.contains("--insecure-http"), "{error}");
+    let error = given().env("HALLPASS_LISTEN", "0.0.0.0:8080").error();
+    assert!(error.contains("listen") && error.contains("HALLPASS_PUBLIC_URL"), "{error}");
+    let forced = given().env("HALLPASS_PUBLIC_URL", "http://id.example.com").flag("--insecure-http").settings();
+    assert!(forced.insecure_http && !forced.is_https());
+    let settings =
+        given().env("HALLPASS_LISTEN", "0.0.0.0:8080").env("HALLPASS_PUBLIC_URL", "https://id.example.com/").settings();
+    assert!(settings.is_https());
+    assert_eq!(settings.public_origin(settings.listen), "https://id.example.com");
+    given().env("HALLPASS_PUBLIC_URL", "http://localhost:3000").settings();
+}
+
+#[test]
+fn port_zero_is_replaced_by_the_bound_one() {
+    let settings = given().flag("--listen=127.0.0.1:0").settings();
+    assert_eq!(settings.public_origin("127.0.0.1:4567".parse().unwrap()), "http://127.0.0.1:4567");
+}
+
+#[test]
+fn policy_overrides() {
+    let settings = given()
+        .toml(
+            r#"
+            [policy]
+            preset = "aal2"
+            [policy.web]
+            max_age = "30d"
+            update_age = "24h"
+            absolute_timeout = "90d"
+            fresh_age = "15m"
+            max_per_user = 20
+            on_limit = "evict-oldest"
+            [policy.api]
+            absolute_timeout = "none"
+            max_per_user = "none"
+            on_limit = "refuse"
+            "#,
+        )
+        .env("HALLPASS_POLICY_WEB_FRESH_AGE", "5m")
+        .settings();
+    assert_eq!(settings.policy.preset, Preset::Aal2);
+    assert_eq!(settings.policy.classes.len(), 2);
+    let web = &settings.policy.classes["web"];
+    assert_eq!(web.max_age, Some(Duration::from_secs(30 * 86_400)));
+    assert_eq!(web.update_age, Some(Duration::from_secs(86_400)));
+    assert_eq!(web.absolute_timeout, Some(AbsoluteTimeout::After(Duration::from_secs(90 * 86_400))));
+    assert_eq!(web.fresh_age, Some(Duration::from_secs(300)));
+    assert_eq!(web.max_per_user, Some(SessionLimit::AtMost(20)));
+    assert_eq!(web.on_limit, Some(OnLimit::EvictOldest));
+    let api = &settings.policy.classes["api"];
+    assert_eq!(api.absolute_timeout, Some(AbsoluteTimeout::Never));
+    assert_eq!(api.max_per_user, Some(SessionLimit::Unlimited));
+    assert_eq!(api.on_limit, Some(OnLimit::Refuse));
+    // "none" is a word for these two alone.
+    assert!(given().toml("[policy.web]\nmax_age = \"none\"").load().is_err());
+    assert!(given().toml("[policy.web]\nmax_per_user = 0").load().is_err());
+    let error = given().toml("[policy.web]\non_limit = \"drop\"").error();
+    assert!(error.contains("evict-oldest, refuse"), "{error}");
+}
+
+#[test]
+fn lists_switches_and_words() {
+    let settings = given()
+        .toml("trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.1\"]\ninsecure_http = true\nlog_format = \"json\"")
+        .settings();
+    assert_eq!(settings.trusted_proxies.len(), 2);
+    assert!(settings.insecure_http);
+    assert_eq!(settings.log_format, LogFormat::Json);
+    let settings = given().env("HALLPASS_TRUSTED_PROXIES", "10.0.0.0/8,::1").settings();
+    assert_eq!(settings.trusted_proxies.len(), 2);
+    let error = given().env("HALLPASS_VALIDATION", "cached").error();
+    assert!(error.contains("not in this version"), "{error}");
+    let error = given().env("HALLPASS_DATABASE_URL", "postgres://u:hunter22@h/d").error();
+    assert!(error.contains("this build knows sqlite:") && !error.contains("hunter22"), "{error}");
+}
