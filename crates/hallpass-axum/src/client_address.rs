@@ -153,6 +153,11 @@ mod tests {
         );
         assert_eq!(client(proxies, "10.0.0.1", &["1.2.3.4, 203.0.113.9, 10.0.0.2"]), "203.0.113.9");
         assert_eq!(client(proxies, "10.0.0.1", &["1.2.3.4, 203.0.113.9", "10.0.0.2"]), "203.0.113.9", "one list");
+        assert_eq!(
+            client(proxies, "10.0.0.1", &["1.2.3.4", "203.0.113.9"]),
+            "203.0.113.9",
+            "the last line is the newest"
+        );
         assert_eq!(client(proxies, "2001:db8:ffff::1", &["203.0.113.9 , 10.1.1.1"]), "203.0.113.9");
         assert_eq!(client(proxies, "10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3", "trusted to the end");
         assert_eq!(client(proxies, "10.0.0.1", &[]), "10.0.0.1");

@@ -2,14 +2,11 @@
 
 use std::fmt;
 
-use hallpass_core::Token;
+use hallpass_core::{MAX_PRESENTED, Token};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::request_cookie::{self, TooManyCookies};
-
-/// At most this many tokens of one request are kept; a browser sends one.
-const MAX_TOKENS: usize = 8;
 
 /// The credentials of one request, read but not checked.
 #[derive(Default)]
@@ -40,7 +37,7 @@ impl Presented {
             }
             first.get_or_insert(raw);
             presented.distinct += 1;
-            if presented.tokens.len() < MAX_TOKENS
+            if presented.tokens.len() < MAX_PRESENTED
                 && let Ok(token) = Token::parse(raw)
             {
                 presented.tokens.push(token);
@@ -165,7 +162,7 @@ mod tests {
     fn the_number_of_kept_tokens_is_bounded() {
         let cookies: Vec<String> = (0..50).map(|_| format!("session={}", token())).collect();
         let presented = read(&[&cookies.join("; ")], &[]);
-        assert_eq!((presented.tokens.len(), presented.cookies), (MAX_TOKENS, 50));
+        assert_eq!((presented.tokens.len(), presented.cookies), (MAX_PRESENTED, 50));
     }
 
     #[test]

@@ -94,14 +94,10 @@ impl Tables {
         live
     }
 
-    /// As [`Tables::end`], but only when one of them is live: a revocation that ends nobody leaves no mark.
-    fn end_marked(&mut self, end: &Ended, matches: impl Fn(&Session) -> bool) -> u64 {
-        if self.any_live(end.at, &matches) { self.end(end, matches) } else { 0 }
-    }
-
-    /// Whether any matching row is live.
-    fn any_live(&self, now: Timestamp, matches: impl Fn(&Session) -> bool) -> bool {
-        self.rows.values().any(|row| row.session.is_live_at(now) && matches(&row.session))
+    /// As [`Tables::end`]; `None` when none that matches had not ended.
+    fn end_any(&mut self, end: &Ended, matches: impl Fn(&Session) -> bool) -> Option<u64> {
+        let any = self.rows.values().any(|row| row.session.state == State::Live && matches(&row.session));
+        any.then(|| self.end(end, matches))
     }
 
     /// The ids of the live sessions that count for a limit, oldest first.
@@ -270,33 +266,28 @@ impl Store for MemoryStore {
         let mut tables = self.tables();
         let (ended, kind) = match target {
             Target::Session { id, owner } => {
-                let matches = |session: &Session| {
-                    session.id == id
-                        && session.is_live_at(now)
-                        && owner.as_ref().is_none_or(|owner| *owner == session.user)
-                };
-                (Some(tables.end(&end, matches)), ChangeKind::Ended(id))
+                let matches =
+                    |session: &Session| session.id == id && owner.as_ref().is_none_or(|owner| *owner == session.user);
+                (tables.end_any(&end, matches), ChangeKind::Ended(id))
             }
             Target::Others { user, keep } => {
-                if !tables.any_live(now, |session| session.id == keep && session.user == user) {
+                if tables.live(keep, now).is_none_or(|row| row.session.user != user) {
                     return Ok(RevokeOutcome { ended: None, position: 0 });
                 }
-                (
-                    Some(tables.end_marked(&end, |session| session.user == user && session.id != keep)),
-                    ChangeKind::User(user),
-                )
+                (tables.end_any(&end, |session| session.user == user && session.id != keep), ChangeKind::User(user))
             }
-            Target::User(user) => {
-                (Some(tables.end_marked(&end, |session| session.user == user)), ChangeKind::User(user))
-            }
+            Target::User(user) => (tables.end_any(&end, |session| session.user == user), ChangeKind::User(user)),
             Target::Everyone => {
                 tables.end(&end, |_| true);
-                (None, ChangeKind::Everyone)
+                let position = tables.append(ChangeKind::Everyone, now);
+                return Ok(RevokeOutcome { ended: None, position });
             }
             other => panic!("the model does not know the target {other:?}"),
         };
-        let position = if ended == Some(0) { 0 } else { tables.append(kind, now) };
-        Ok(RevokeOutcome { ended, position })
+        Ok(match ended {
+            Some(live) => RevokeOutcome { ended: Some(live), position: tables.append(kind, now) },
+            None => RevokeOutcome { ended: Some(0), position: 0 },
+        })
     }
 
     async fn settle(&self, _batch: u32, _now: Timestamp) -> Result<Settled, StoreError> {

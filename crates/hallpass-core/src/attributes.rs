@@ -65,6 +65,14 @@ impl Attributes {
         Self::new(serde_json::from_str(text)?)
     }
 
+    /// Reads text that [`Attributes::to_json`] gave, as a store kept it; the bounds were checked when it was made. One pass.
+    ///
+    /// # Errors
+    /// When the text is no JSON object.
+    pub fn from_stored(text: &str) -> Result<Self, AttributesError> {
+        Ok(Self(serde_json::from_str(text)?))
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn to_json(&self) -> String {

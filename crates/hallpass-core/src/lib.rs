@@ -48,7 +48,8 @@ pub use policy::{AbsoluteTimeout, OnLimit, Policies, Policy, PolicyError, Preset
 pub use session::{Authentication, Session, State};
 pub use session_id::{SessionId, SessionIdError};
 pub use sessions::{
-    AttributesOutcome, CreateError, Issued, Revoked, RotateError, Sessions, SessionsBuilder, SettingsError,
+    AttributesOutcome, CreateError, Issued, MAX_PRESENTED, Revoked, RotateError, Sessions, SessionsBuilder,
+    SettingsError,
 };
 pub use sign_in::SignIn;
 pub use store::{Store, StoreError};

@@ -17,8 +17,8 @@ use crate::{
 
 /// How many rows behind a mark a revocation settles itself; the sweeper does the rest.
 const SETTLE_AT_ONCE: u32 = 200;
-/// How many tokens that came with a sign-in are looked at.
-const MAX_PRESENTED: usize = 4;
+/// How many of the tokens that came with a request [`Sessions::sign_in`] looks at. A browser sends one; more are an attack or an accident.
+pub const MAX_PRESENTED: usize = 8;
 /// How often a creation is tried again when its random id is taken (A05).
 const MAX_ID_ATTEMPTS: u32 = 3;
 
@@ -260,7 +260,7 @@ impl Sessions {
     /// Signs a user in over whatever tokens the client came with, which are never adopted (A01, A02).
     ///
     /// A live session of the same user and class is rotated: same id, new secret, both clocks anew. Every other live session that was
-    /// presented is ended, whoever it belongs to, and nothing of it is kept. At most four presented tokens are looked at.
+    /// presented is ended, whoever it belongs to, and nothing of it is kept. At most [`MAX_PRESENTED`] tokens are looked at.
     /// One read for each, then one or two durable commits.
     ///
     /// # Errors
@@ -346,7 +346,7 @@ impl Sessions {
             let deadlines = self.policies().of(&session.class).deadlines(now, now);
             session.authenticated_at = now;
             session.renewed_at = now;
-            session.last_seen_at = now;
+            session.last_seen_at = session.last_seen_at.max(now);
             session.idle_expires_at = deadlines.idle;
             session.absolute_expires_at = deadlines.absolute;
             session.authentication = authentication.clone();

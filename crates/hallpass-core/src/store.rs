@@ -14,9 +14,11 @@
 //!    renewal or touch may be lost in a crash: that signs a user out early, never late.
 //! 6. **Every revocation** commits together with one more entry in the revocation log, numbered without gaps in commit order.
 //! 7. **Not-before marks.** Revoking a user or everyone is one small write: it takes the next log position *n* and stores it as
-//!    the mark of that user (or of everyone). A row carries the position current at its creation as its *epoch* and is ended when
-//!    `epoch < mark`. A session created afterwards has `epoch >= n` and lives. Nothing here depends on clocks.
-//!    [`Store::settle`] later writes the end into the rows themselves, in batches.
+//!    a mark of that user (or of everyone). A row carries the position current at its creation as its *epoch* and is ended by the
+//!    lowest mark above it: the first revocation wins. A session created afterwards has `epoch >= n` and lives.
+//!    [`Store::settle`] later writes the end into the rows themselves, in batches; a mark is kept until then.
+//! 8. **No clock decides about a revocation.** It ends every row that has not ended, one past its deadline too: by a clock that is behind,
+//!    or was moved back, that one would live. Only those that are live at `now` are counted.
 
 use std::error::Error;
 use std::fmt;
@@ -84,7 +86,7 @@ impl StoreError {
 pub enum Created {
     /// The session is durable. `evicted` lists what the limit ended to make room, oldest first.
     Created {
-        /// Sessions ended by the limit in the same commit.
+        /// Sessions ended by the limit in the same commit, by the actor `system max_per_user`.
         evicted: Vec<SessionId>,
     },
     /// A session with this id exists (live or ended); nothing was written (A05).
@@ -270,8 +272,8 @@ pub struct Revocation {
 /// What [`Store::revoke`] did. When it returns, the revocation is durable and in effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevokeOutcome {
-    /// How many live sessions it ended; `None` where counting would grow with the number of sessions ([`Target::Everyone`]), or where
-    /// the session to keep was gone.
+    /// How many live sessions it ended; `None` where counting would grow with the number of sessions ([`Target::Everyone`]), where
+    /// the session to keep was gone, or where the count failed after the commit.
     pub ended: Option<u64>,
     /// Its position in the revocation log; 0 if nothing was ended and nothing logged.
     pub position: u64,
@@ -423,8 +425,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// How many sessions the filter matches. Its cost grows with that number.
     async fn count(&self, filter: &Filter, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Ends sessions, durably, with its entry in the log. In effect in one small commit whatever the number of sessions. Idempotent:
-    /// what is no longer live is not counted, not logged and keeps its first reason.
+    /// Ends sessions, durably, with its entry in the log (for [`Target::Others`] one of kind [`ChangeKind::User`]). In effect in one small commit whatever
+    /// the number of sessions. Idempotent: what has ended keeps its first reason, and where nothing had not ended, nothing is logged
+    /// ([`Target::Everyone`] alone always is). Sessions past a deadline are ended and not counted (rule 8).
     async fn revoke(&self, revocation: &Revocation) -> Result<RevokeOutcome, StoreError>;
 
     /// Writes the end into at most `batch` rows that lie behind a mark. Changes nothing that a check decides.
@@ -434,7 +437,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// changed.
     async fn touch(&self, seen: &[LastSeen], now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Removes at most one batch of dead rows, oldest first. Never a live one.
+    /// Removes at most one batch of dead rows, oldest first. Never a live one. The log is trimmed from its beginning alone, so that it has no gap
+    /// inside. A step may settle instead and remove nothing.
     async fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError>;
 
     /// How many rows sweeping would remove, for a progress bar.

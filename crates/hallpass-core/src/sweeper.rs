@@ -87,7 +87,7 @@ pub(crate) async fn sweep(
             break;
         }
     }
-    // Each turn removes at least one row or is the last: the loop ends with the dead rows.
+    // Each turn removes or settles at least one row, or is the last: the loop ends with the dead rows.
     loop {
         let begun = tokio::time::Instant::now();
         let swept = store.sweep(&step).await?;

@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use hallpass_core::{OsEntropy, SessionId, Token};
 use reqwest::Method;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -400,7 +401,7 @@ async fn a01_a02_whatever_token_comes_with_a_sign_in_it_is_dead_after_it() {
     let (server, password) = house().await;
     let bob = "bob@example.org";
     server.add_user(bob, &password);
-    let made_up = "hp_".to_owned() + &"A".repeat(70);
+    let made_up = Token::generate(SessionId::from_bytes([7; 16]), &OsEntropy).unwrap().expose().as_str().to_owned();
 
     // Planted text, a token of the right form that nobody issued, an ended one, another user's, the same user's.
     let ended = server.sign_in(EMAIL, &password).await;

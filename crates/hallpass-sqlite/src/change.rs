@@ -91,6 +91,6 @@ fn gone_or_conflict<T>(connection: &Connection, id: SessionId, now: Timestamp) -
     Ok(if is_live(connection, id, now)? { Write::Conflict } else { Write::Gone })
 }
 
-pub(crate) fn is_live(connection: &Connection, id: SessionId, now: Timestamp) -> rusqlite::Result<bool> {
+fn is_live(connection: &Connection, id: SessionId, now: Timestamp) -> rusqlite::Result<bool> {
     connection.prepare_cached(IS_LIVE)?.exists(params![id.as_bytes().as_slice(), now.as_millis()])
 }

@@ -53,7 +53,7 @@ fn evict(connection: &Connection, id: SessionId, now: Timestamp) -> rusqlite::Re
     let position = revocation_log::append(connection, &ChangeKind::Ended(id), now)?;
     let by = Actor::system("max_per_user");
     let end = End { position, at: now, by: &by, reason: EndReason::Limit };
-    end_session(connection, id, None, &end).map(drop)
+    end_session(connection, id, &end)
 }
 
 fn insert(connection: &Connection, new: &Record) -> rusqlite::Result<()> {

@@ -6,11 +6,11 @@
 
 use hallpass_core::store::{ChangeKind, Revocation, RevokeOutcome, Target};
 use hallpass_core::{Actor, EndReason, SessionId, Timestamp, UserId};
-use rusqlite::{Connection, Error, params};
+use rusqlite::{Connection, Error, OptionalExtension as _, params};
 
 use crate::revocation_log::append;
 use crate::row::{self, integer};
-use crate::statements::{ANY_LIVE, END, ENDED_BY_MARK, IS_LIVE_OF, MARK, RAISE_EPOCH};
+use crate::statements::{ANY_UNENDED, END, ENDED_BY_MARK, IS_LIVE_OF, MARK, RAISE_EPOCH, UNENDED};
 
 /// What a row says about its end.
 pub(crate) struct End<'a> {
@@ -35,7 +35,7 @@ pub(crate) fn revoke(connection: &Connection, revocation: &Revocation) -> rusqli
     match &revocation.target {
         Target::Session { id, owner } => session(connection, *id, owner.as_ref(), revocation),
         Target::User(user) => {
-            if !any_live(connection, user, None, revocation.now)? {
+            if !any_unended(connection, user, None)? {
                 return Ok(NOTHING);
             }
             mark_user(connection, user, revocation).map(Effect::Marked)
@@ -45,7 +45,7 @@ pub(crate) fn revoke(connection: &Connection, revocation: &Revocation) -> rusqli
             if !connection.prepare_cached(IS_LIVE_OF)?.exists(bound)? {
                 return Ok(Effect::Known(RevokeOutcome { ended: None, position: 0 }));
             }
-            if !any_live(connection, user, Some(*keep), revocation.now)? {
+            if !any_unended(connection, user, Some(*keep))? {
                 return Ok(NOTHING);
             }
             let n = mark_user(connection, user, revocation)?;
@@ -67,49 +67,32 @@ fn session(
     owner: Option<&UserId>,
     revocation: &Revocation,
 ) -> rusqlite::Result<Effect> {
-    let mut end = End { position: 0, at: revocation.now, by: &revocation.by, reason: revocation.reason };
-    let live = match owner {
-        Some(owner) => {
-            let bound = params![id.as_bytes().as_slice(), end.at.as_millis(), owner.as_str()];
-            connection.prepare_cached(IS_LIVE_OF)?.exists(bound)?
-        }
-        None => crate::change::is_live(connection, id, end.at)?,
-    };
-    if !live {
+    let bound = params![id.as_bytes().as_slice(), revocation.now.as_millis(), owner.map(UserId::as_str)];
+    let live: Option<bool> = connection.prepare_cached(UNENDED)?.query_row(bound, |row| row.get(0)).optional()?;
+    let Some(live) = live else {
         return Ok(NOTHING);
-    }
-    end.position = append(connection, &ChangeKind::Ended(id), end.at)?;
-    let ended = end_session(connection, id, owner, &end)?;
-    Ok(Effect::Known(RevokeOutcome { ended: Some(ended), position: end.position }))
+    };
+    let position = append(connection, &ChangeKind::Ended(id), revocation.now)?;
+    end_session(connection, id, &End { position, at: revocation.now, by: &revocation.by, reason: revocation.reason })?;
+    Ok(Effect::Known(RevokeOutcome { ended: Some(u64::from(live)), position }))
 }
 
-/// Writes the end into a live session; how many rows that were.
-pub(crate) fn end_session(
-    connection: &Connection,
-    id: SessionId,
-    owner: Option<&UserId>,
-    end: &End<'_>,
-) -> rusqlite::Result<u64> {
+/// Writes the end into a session that has not ended.
+pub(crate) fn end_session(connection: &Connection, id: SessionId, end: &End<'_>) -> rusqlite::Result<()> {
     let bound = params![
         id.as_bytes().as_slice(),
         end.at.as_millis(),
         integer(end.position),
         end.by.kind.as_str(),
         end.by.name,
-        end.reason.as_str(),
-        owner.map(UserId::as_str)
+        end.reason.as_str()
     ];
-    Ok(connection.prepare_cached(END)?.execute(bound)? as u64)
+    connection.prepare_cached(END)?.execute(bound).map(drop)
 }
 
-fn any_live(
-    connection: &Connection,
-    user: &UserId,
-    except: Option<SessionId>,
-    now: Timestamp,
-) -> rusqlite::Result<bool> {
+fn any_unended(connection: &Connection, user: &UserId, except: Option<SessionId>) -> rusqlite::Result<bool> {
     let except = except.as_ref().map(|id| id.as_bytes().as_slice());
-    connection.prepare_cached(ANY_LIVE)?.exists(params![user.as_str(), now.as_millis(), except])
+    connection.prepare_cached(ANY_UNENDED)?.exists(params![user.as_str(), except])
 }
 
 fn mark_user(connection: &Connection, user: &UserId, revocation: &Revocation) -> rusqlite::Result<u64> {

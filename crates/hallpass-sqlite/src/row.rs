@@ -84,7 +84,7 @@ fn methods(text: &str) -> Option<Vec<String>> {
 }
 
 fn attributes(text: &str) -> Option<Attributes> {
-    if text == "{}" { Some(Attributes::default()) } else { Attributes::from_json(text).ok() }
+    if text == "{}" { Some(Attributes::default()) } else { Attributes::from_stored(text).ok() }
 }
 
 /// The methods as JSON text.

@@ -2,17 +2,19 @@
 //!
 //! `?1` is the session's id or the user, wherever there is one. There is no upsert here, and no statement but [`INSERT`] makes a session.
 
+/// Not ended, not behind a mark: what a revocation ends, past its deadline or not.
+macro_rules! unended {
+    () => {
+        "s.ended_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM hallpass_marks m WHERE m.user_id = s.user_id AND m.n > s.epoch) \
+         AND NOT EXISTS (SELECT 1 FROM hallpass_marks m WHERE m.user_id = '' AND m.n > s.epoch)"
+    };
+}
+
 /// Not ended, not past a stored deadline at the given parameter, not behind a mark.
 macro_rules! live {
     ($now:literal) => {
-        concat!(
-            "s.ended_at IS NULL AND s.idle_expires_at > ",
-            $now,
-            " AND s.absolute_expires_at > ",
-            $now,
-            " AND NOT EXISTS (SELECT 1 FROM hallpass_marks m WHERE m.user_id = s.user_id AND m.n > s.epoch)",
-            " AND NOT EXISTS (SELECT 1 FROM hallpass_marks m WHERE m.user_id = '' AND m.n > s.epoch)"
-        )
+        concat!("s.idle_expires_at > ", $now, " AND s.absolute_expires_at > ", $now, " AND ", unended!())
     };
 }
 
@@ -33,7 +35,10 @@ macro_rules! session {
 }
 
 /// One session by id.
-pub const FIND: &str = concat!(session!(), "WHERE s.id = ?1");
+///
+/// The view `hallpass_found` is `session!` (the case `it_shows_what_find_shows` compares them): its name is short, and the text of a cached statement is
+/// hashed at each use.
+pub const FIND: &str = "SELECT * FROM hallpass_found WHERE id = ?1";
 
 /// Whether an id is taken.
 pub const EXISTS: &str = "SELECT 1 FROM hallpass_sessions WHERE id = ?1";
@@ -99,11 +104,18 @@ pub const TOUCH: &str = concat!(
     live!("?2")
 );
 
-/// Ends one live session of `?7`, or of whoever it belongs to.
+/// Whether a session of `?3`, or of whoever it belongs to, that has not ended is live at `?2`.
+pub const UNENDED: &str = concat!(
+    "SELECT s.idle_expires_at > ?2 AND s.absolute_expires_at > ?2 FROM hallpass_sessions s \
+     WHERE s.id = ?1 AND (?3 IS NULL OR s.user_id = ?3) AND ",
+    unended!()
+);
+
+/// Ends one session that has not ended.
 pub const END: &str = concat!(
     "UPDATE hallpass_sessions AS s SET ended_at = ?2, ended_position = ?3, ended_by_kind = ?4, ended_by = ?5, ended_reason = ?6 \
-     WHERE s.id = ?1 AND (?7 IS NULL OR s.user_id = ?7) AND ",
-    live!("?2")
+     WHERE s.id = ?1 AND ",
+    unended!()
 );
 
 /// Writes the end by a mark into a row that lies behind it.
@@ -124,10 +136,10 @@ pub const LOG: &str = "INSERT INTO hallpass_revocations (n, kind, session_id, us
 pub const MARK: &str = "INSERT INTO hallpass_marks (n, user_id, at, by_kind, by_name, reason, settled_up_to) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, x'')";
 
-/// Whether the user has a live session at `?2`, newest first: those made after an earlier mark are found at once.
-pub const ANY_LIVE: &str = concat!(
-    "SELECT 1 FROM hallpass_sessions s WHERE s.user_id = ?1 AND (?3 IS NULL OR s.id <> ?3) AND ",
-    live!("?2"),
+/// Whether the user has a session that has not ended, newest first: those made after an earlier mark are found at once.
+pub const ANY_UNENDED: &str = concat!(
+    "SELECT 1 FROM hallpass_sessions s WHERE s.user_id = ?1 AND (?2 IS NULL OR s.id <> ?2) AND ",
+    unended!(),
     " ORDER BY s.id DESC LIMIT 1"
 );
 
@@ -257,13 +269,14 @@ pub const ALL: &[(&str, &str)] = &[
     ("SET_LABEL", SET_LABEL),
     ("SET_ATTRIBUTES", SET_ATTRIBUTES),
     ("TOUCH", TOUCH),
+    ("UNENDED", UNENDED),
     ("END", END),
     ("END_BY_MARK", END_BY_MARK),
     ("RAISE_EPOCH", RAISE_EPOCH),
     ("NEXT_POSITION", NEXT_POSITION),
     ("LOG", LOG),
     ("MARK", MARK),
-    ("ANY_LIVE", ANY_LIVE),
+    ("ANY_UNENDED", ANY_UNENDED),
     ("ENDED_BY_MARK", ENDED_BY_MARK),
     ("FIRST_MARK", FIRST_MARK),
     ("UNSETTLED_OF_USER", UNSETTLED_OF_USER),

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{NOW, quick, record, revocation, user};
-use hallpass_core::store::Target;
-use hallpass_core::{SessionId, State, Store as _};
+use hallpass_core::store::{Rotation, Target, Write};
+use hallpass_core::{SessionId, State, Store as _, TokenHash};
 use hallpass_sqlite::{SqliteOptions, SqliteStore};
 
 #[tokio::test]
@@ -47,9 +47,39 @@ async fn child_that_creates_and_revokes() {
     }
 }
 
+/// Not a test of its own: the other process of the test of rotations.
+#[expect(clippy::disallowed_methods, reason = "a test's own channel to its child process")]
+#[tokio::test]
+async fn child_that_rotates() {
+    let Ok(path) = std::env::var(CHILD) else {
+        return;
+    };
+    let store = SqliteStore::open(path, SqliteOptions::default()).await.unwrap();
+    let mut new = record(&user("child"), NOW);
+    new.token_hash = hash(0);
+    store.create(&new, NOW, None).await.unwrap();
+    println!("created {}", new.session.id);
+    for n in 1..=250 {
+        println!("asked {n}.");
+        let rotation =
+            Rotation { id: new.session.id, old_hash: hash(n - 1), new_hash: hash(n), now: NOW, reauthentication: None };
+        assert_eq!(store.rotate(&rotation).await.unwrap(), Write::Done(()));
+        println!("rotated {n}.");
+    }
+}
+
+/// The hash of the token after `n` rotations.
+fn hash(n: u8) -> TokenHash {
+    TokenHash::from_bytes([n; 32])
+}
+
 fn child(path: &std::path::Path) -> Child {
+    child_of("child_that_creates_and_revokes", path)
+}
+
+fn child_of(test: &str, path: &std::path::Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["child_that_creates_and_revokes", "--exact", "--nocapture"])
+        .args([test, "--exact", "--nocapture"])
         .env(CHILD, path)
         .stdout(Stdio::piped())
         .spawn()
@@ -90,6 +120,40 @@ async fn what_a_killed_process_acknowledged_holds() {
         }
         assert_eq!(store.check_integrity().await.unwrap(), Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn a_process_killed_while_it_rotates_leaves_exactly_one_of_the_two_tokens() {
+    let newest = |lines: &[String], word: &str| -> u8 {
+        let numbers = lines.iter().filter_map(|line| line.split(word).nth(1)?.split_once('.')?.0.parse().ok());
+        numbers.max().unwrap_or(0)
+    };
+    let mut asked_only = 0;
+    for round in 0..20_usize {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hallpass.db");
+        let mut child = child_of("child_that_rotates", &path);
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines: Vec<String> = Vec::new();
+        // Right after a rotation was asked for: before, while or after it is committed.
+        while lines.iter().filter(|line| line.contains("asked ")).count() <= round * 3 {
+            lines.push(output.next().unwrap().unwrap());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lines.extend(output.map_while(Result::ok));
+        let store = SqliteStore::open(&path, quick()).await.unwrap();
+        let id = acknowledged(&lines, "created ")[0];
+        let found = store.find(id).await.unwrap().unwrap();
+        let (asked, rotated) = (newest(&lines, "asked "), newest(&lines, "rotated "));
+        assert_eq!(found.session.state, State::Live);
+        assert!(
+            found.token_hash == hash(rotated) || (asked > rotated && found.token_hash == hash(asked)),
+            "round {round}: neither the token acknowledged last ({rotated}) nor the one asked for ({asked})"
+        );
+        asked_only += usize::from(asked > rotated);
+    }
+    assert!(asked_only > 0, "no kill came between asking and acknowledging: the test shows nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

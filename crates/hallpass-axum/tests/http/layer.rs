@@ -12,7 +12,7 @@ use axum::extract::connect_info::MockConnectInfo;
 use axum::response::Response;
 use axum::routing::get;
 use hallpass_axum::{ClientAddress, Session, SessionHandle, SessionJson, Web};
-use hallpass_core::{Sessions, SignIn, UserId};
+use hallpass_core::{Class, ManualClock, Sessions, SignIn, UserId};
 use http::{Request, StatusCode};
 use tower::{Layer as _, Service, ServiceExt as _};
 
@@ -73,19 +73,26 @@ async fn the_service_that_was_polled_ready_is_the_one_that_is_called() {
 
 #[tokio::test]
 async fn a_layer_put_on_twice_works_once() {
-    let web = web();
+    let (store, clock) = (FaultyStore::new(), ManualClock::default());
+    let sessions = Sessions::builder(store.clone()).clock(clock.clone()).build().unwrap();
+    let web = Web::builder(sessions, "http://127.0.0.1").build().unwrap();
     let app = router(&web, None, Gate::default()).layer(web.layer());
-    let dead = cookie(&web).await;
-    web.sessions().revoke_everyone(&hallpass_core::Actor::operator("op")).await.unwrap();
-    let request = Request::post("/sign-in/alice")
-        .header("cookie", &dead)
-        .header("origin", "http://127.0.0.1")
-        .body(Body::empty())
-        .unwrap();
-    let response = app.oneshot(request).await.unwrap();
-    let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+    let sign_in = SignIn::new(UserId::new("alice").unwrap()).class(Class::REMEMBERED);
+    let issued = web.sessions().create(sign_in).await.unwrap();
+    let cookie = format!("session={}", issued.token.expose().as_str());
+    let request = |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path).header("cookie", &cookie);
+        request.header("origin", "http://127.0.0.1").body(Body::empty()).unwrap()
+    };
+    app.clone().oneshot(request("GET", "/me")).await.unwrap();
+    assert_eq!(store.reads.load(Ordering::SeqCst), 1, "checked once");
+    // The old cookie is due for a later expiry just when a sign-in replaces it.
+    clock.advance(std::time::Duration::from_secs(86_400));
+    let response = app.oneshot(request("POST", "/remember/alice")).await.unwrap();
+    let cookies: Vec<_> =
+        response.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
     assert_eq!(cookies.len(), 1);
-    assert!(cookies[0].to_str().unwrap().starts_with("session=hp_"));
+    assert!(cookies[0].starts_with("session=hp_") && !cookies[0].starts_with(&cookie));
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ macro_rules! __cases {
                 a15_a_foreign_session_is_left_alone,
                 it_ends_only_once,
                 sixteen_at_once_end_it_once,
-                an_expired_session_is_not_ended,
+                an_expired_session_is_ended_and_not_counted, a59_no_clock_decides_about_a_revocation,
                 others_keeps_exactly_one,
                 others_needs_a_live_session_of_ones_own,
                 a_user_is_ended_whole,

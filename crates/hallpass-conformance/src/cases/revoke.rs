@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hallpass_core::store::{Change, ChangeKind, Filter, Record, Revocation, RevokeOutcome, Target};
-use hallpass_core::{Actor, ActorKind, EndReason, Ended, State, Store, Timestamp};
+use hallpass_core::{Actor, ActorKind, EndReason, Ended, SessionId, State, Store, Timestamp};
 
 use super::given::{Given, at_once, ended, everything, of_user};
 use crate::builders::{DAY, HOUR, Records, T0, user};
@@ -103,21 +103,43 @@ pub async fn sixteen_at_once_end_it_once(store: Arc<dyn Store>) {
     assert_eq!(given.log().await.len(), 1);
 }
 
-/// What has passed a deadline is dead already: it is not counted and not logged.
-pub async fn an_expired_session_is_not_ended(store: Arc<dyn Store>) {
+/// What has passed a deadline is ended, so that no clock which is behind revives it, but it is not counted.
+pub async fn an_expired_session_is_ended_and_not_counted(store: Arc<dyn Store>) {
     let given = Given::new(store);
-    let expired = given.expired("alice").await;
-    for target in [one(expired.session.id, Some("alice")), one(expired.session.id, None), Target::User(user("alice"))] {
-        assert_eq!(given.revoke(target.clone(), T0, EndReason::Revoked).await, NOTHING, "{target:?}");
-        assert_eq!(given.found(expired.session.id).await, expired, "{target:?}");
+    let targets: [fn(SessionId) -> Target; 3] =
+        [|id| one(id, Some("alice")), |id| one(id, None), |_| Target::User(user("alice"))];
+    for target in targets {
+        let expired = given.expired("alice").await;
+        let (id, head) = (expired.session.id, given.head().await);
+        let outcome = given.revoke(target(id), T0, EndReason::Revoked).await;
+        assert_eq!(outcome, RevokeOutcome { ended: Some(0), position: head + 1 }, "{:?}", target(id));
+        assert_eq!(given.state(id).await, ended(T0, EndReason::Revoked), "{:?}", target(id));
+        assert_eq!(given.revoke(target(id), T0, EndReason::SignedOut).await, NOTHING, "only once");
     }
-    let outcome =
-        given.revoke(Target::Others { user: user("alice"), keep: expired.session.id }, T0, EndReason::RevokedOthers);
-    assert_eq!(outcome.await, NO_KEEP);
-    assert_eq!(given.head().await, 0, "nothing was logged");
+    let kept = given.expired("alice").await;
+    let head = given.head().await;
+    let others = Target::Others { user: user("alice"), keep: kept.session.id };
+    assert_eq!(given.revoke(others, T0, EndReason::RevokedOthers).await, NO_KEEP);
+    assert_eq!(given.head().await, head, "nothing was logged");
     given.live("alice").await;
     let outcome = given.revoke(Target::User(user("alice")), T0, EndReason::RevokedUser).await;
     assert_eq!(outcome.ended, Some(1), "beside a live one it is not counted at its own millisecond");
+}
+
+/// A59: a revocation by a clock that is ahead, for which all sessions have expired, holds for a clock that is behind.
+pub async fn a59_no_clock_decides_about_a_revocation(store: Arc<dyn Store>) {
+    let given = Given::new(store);
+    let ahead = T0.plus(DAY * 400);
+    let targets: [fn(SessionId) -> Target; 3] =
+        [|id| one(id, Some("alice")), |id| one(id, None), |_| Target::User(user("alice"))];
+    for target in targets {
+        let live = given.live("alice").await;
+        let id = live.session.id;
+        assert!(live.session.is_live_at(T0) && !live.session.is_live_at(ahead));
+        assert_eq!(given.revoke(target(id), ahead, EndReason::Revoked).await.ended, Some(0), "{:?}", target(id));
+        assert_eq!(given.state(id).await, ended(ahead, EndReason::Revoked), "{:?}", target(id));
+        assert_eq!(given.count(&of_user("alice"), T0).await, 0, "{:?}", target(id));
+    }
 }
 
 /// "Sign out all other devices" keeps exactly the one, and touches nobody else.

@@ -288,14 +288,18 @@ impl Accounts for SqliteAccounts {
             let rows = pending
                 .query_map([limit], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
                 .map_err(unavailable)?;
-            rows.map(|row| {
-                let (number, user, reason) = row.map_err(unavailable)?;
-                let account = AccountId::parse(&user);
-                let reason = EndReason::parse(&reason);
-                match (account, reason) {
-                    (Some(account), Some(reason)) => Ok(PendingEnd { number, account, reason }),
-                    _ => Err(AccountsError::Damaged(format!("row {number} of account_session_ends cannot be read"))),
-                }
+            rows.filter_map(|row| {
+                let (number, user, reason) = match row {
+                    Ok(row) => row,
+                    Err(error) => return Some(Err(unavailable(error))),
+                };
+                // A row that says too little must not keep the others from being worked on.
+                let Some(account) = AccountId::parse(&user) else {
+                    tracing::error!(target: "hallpass", number, "a row of account_session_ends names no account; it is left alone");
+                    return None;
+                };
+                let reason = EndReason::parse(&reason).unwrap_or(EndReason::RevokedUser);
+                Some(Ok(PendingEnd { number, account, reason }))
             })
             .collect()
         })
