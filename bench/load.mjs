@@ -8,7 +8,7 @@ import { join } from "node:path";
 const [program, roundsText] = process.argv.slice(2);
 const rounds = Number(roundsText);
 const SESSIONS = 100_000;
-const SECONDS = 4;
+const SECONDS = 2;
 const MODES = ["bare", "by-hand", "hallpass"];
 const directory = mkdtempSync(join(tmpdir(), "hallpass-load-"));
 

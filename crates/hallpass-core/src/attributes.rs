@@ -1,5 +1,8 @@
 //! A small JSON object that belongs to the application.
 
+use std::fmt;
+use std::sync::{Arc, LazyLock, OnceLock};
+
 use serde_json::{Map, Value};
 
 /// The largest attributes, in bytes of JSON text.
@@ -17,8 +20,15 @@ pub const MAX_ATTRIBUTES_BYTES: usize = 4096;
 /// assert_eq!(attributes.get("tenant").and_then(|v| v.as_str()), Some("acme"));
 /// # Ok::<(), hallpass_core::AttributesError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes(Map<String, Value>);
+///
+/// Kept as its JSON text, with sorted keys and no blanks, and parsed at the first look: most requests never look.
+#[derive(Clone)]
+pub struct Attributes {
+    text: Arc<str>,
+    parsed: OnceLock<Map<String, Value>>,
+}
+
+static EMPTY: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("{}"));
 
 /// Why a value cannot be kept as attributes.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +53,13 @@ impl Attributes {
     /// # Errors
     /// When its JSON text is too large or contains NUL.
     pub fn new(object: Map<String, Value>) -> Result<Self, AttributesError> {
-        let attributes = Self(object);
-        let text = attributes.to_json();
+        let text = serde_json::to_string(&object)?;
         if text.len() > MAX_ATTRIBUTES_BYTES {
             Err(AttributesError::TooLarge(text.len()))
         } else if text.contains("\\u0000") {
             Err(AttributesError::Nul)
         } else {
-            Ok(attributes)
+            Ok(Self { text: text.into(), parsed: OnceLock::from(object) })
         }
     }
 
@@ -65,42 +74,73 @@ impl Attributes {
         Self::new(serde_json::from_str(text)?)
     }
 
-    /// Reads text that [`Attributes::to_json`] gave, as a store kept it; the bounds were checked when it was made. One pass.
-    ///
-    /// # Errors
-    /// When the text is no JSON object.
-    pub fn from_stored(text: &str) -> Result<Self, AttributesError> {
-        Ok(Self(serde_json::from_str(text)?))
+    /// Takes text that [`Attributes::to_json`] gave, as a store kept it. It is not looked at before it is used; text that is no JSON object then
+    /// reads as an empty one, so a store checks what others may have written. One allocation, none for an empty object.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Self {
+        if text == "{}" { Self::default() } else { Self { text: text.into(), parsed: OnceLock::new() } }
     }
 
     /// The JSON text.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.0).unwrap_or_else(|_| String::from("{}"))
+        self.text.as_ref().to_owned()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        &*self.text == "{}"
     }
 
     /// One value.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.get(key)
+        self.as_map().get(key)
     }
 
     /// The whole object.
     #[must_use]
     pub fn as_map(&self) -> &Map<String, Value> {
-        &self.0
+        self.parsed.get_or_init(|| serde_json::from_str(&self.text).unwrap_or_default())
+    }
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self { text: Arc::clone(&EMPTY), parsed: OnceLock::new() }
+    }
+}
+
+impl PartialEq for Attributes {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Attributes {}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stored_text_reads_back_equal_whatever_the_order_of_its_keys_was() {
+        let attributes = Attributes::from_json(r#"{"b": 1, "a": "x"}"#).unwrap();
+        let stored = Attributes::from_stored(&attributes.to_json());
+        assert_eq!(stored, attributes);
+        assert_eq!(stored, Attributes::from_json(r#"{"a":"x","b":1}"#).unwrap());
+        assert_eq!(stored.get("b").and_then(Value::as_u64), Some(1));
+        assert_eq!(stored.as_map(), attributes.as_map());
+        assert!(Attributes::from_stored("{}").is_empty() && Attributes::default() == Attributes::from_stored("{}"));
+        assert!(Attributes::from_stored("garbage").as_map().is_empty());
+    }
 
     #[test]
     fn a35_bounds_are_errors_and_never_cut() {

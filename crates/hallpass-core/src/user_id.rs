@@ -36,12 +36,12 @@ pub enum UserIdError {
 }
 
 impl UserId {
-    /// Checks and wraps a user id.
+    /// Checks and wraps a user id. One allocation.
     ///
     /// # Errors
     /// When the text is empty, too long or contains NUL.
-    pub fn new(text: impl Into<String>) -> Result<Self, UserIdError> {
-        let text = text.into();
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, UserIdError> {
+        let text: Arc<str> = text.into();
         if text.is_empty() {
             Err(UserIdError::Empty)
         } else if text.len() > MAX_USER_ID_BYTES {
@@ -49,7 +49,7 @@ impl UserId {
         } else if text.contains('\0') {
             Err(UserIdError::Nul)
         } else {
-            Ok(Self(text.into()))
+            Ok(Self(text))
         }
     }
 

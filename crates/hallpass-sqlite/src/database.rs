@@ -26,7 +26,7 @@ const WAL_BYTES: u32 = 16 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     uri: String,
-    file: Option<std::path::PathBuf>,
+    pub(crate) file: Option<std::path::PathBuf>,
     options: SqliteOptions,
     pub(crate) failures: Failures,
 }

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod anchor;
 mod change;
 mod create;
 mod database;

@@ -10,8 +10,8 @@ pub struct SqliteOptions {
     pub busy_timeout: Duration,
     /// Connections for checks. Default (`None`): one for each core, at least 2 and at most 64.
     pub readers: Option<usize>,
-    /// Page cache of the connections for checks, all together, in KiB; each gets an equal share, at least 2048. Default 65536, which holds
-    /// about 200,000 sessions on one core and half of that on two: each connection caches for itself.
+    /// Page cache of the connections for checks, all together, in KiB; each gets an equal share, at least 2048. Default 131072; it is taken only as
+    /// the database needs it. A session takes about 410 bytes of the file, and each connection caches for itself.
     pub cache_kib: u32,
     /// How much of the file the readers map into memory, in bytes, instead of copying pages into their caches. Faster where the file is larger
     /// than a cache or written often, but an I/O error of the disk then ends the process (SIGBUS) instead of answering an error.
@@ -29,7 +29,7 @@ impl Default for SqliteOptions {
         Self {
             busy_timeout: Duration::from_secs(5),
             readers: None,
-            cache_kib: 65_536,
+            cache_kib: 131_072,
             mmap_bytes: 0,
             queue: 1024,
             max_pages: None,

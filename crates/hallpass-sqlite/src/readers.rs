@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use hallpass_core::StoreError;
 use rusqlite::Connection;
 
+use crate::anchor::ReadMark;
 use crate::database::Database;
 
 /// Long reads at once; they run on blocking threads.
@@ -19,6 +20,8 @@ const LONG_CACHE_KIB: u32 = 2048;
 #[derive(Debug)]
 pub(crate) struct Readers {
     short: Box<[Mutex<Connection>]>,
+    /// Tells the anchor that its lock is of use.
+    reads: ReadMark,
     long: Box<[Mutex<Connection>]>,
 }
 
@@ -27,12 +30,19 @@ impl Readers {
         let open = |count, cache_kib| {
             (0..count).map(|_| database.open_reader(cache_kib).map(Mutex::new)).collect::<Result<_, _>>()
         };
-        Ok(Self { short: open(count, cache_kib)?, long: open(LONG_READERS, LONG_CACHE_KIB)? })
+        let reads = ReadMark::default();
+        Ok(Self { short: open(count, cache_kib)?, reads, long: open(LONG_READERS, LONG_CACHE_KIB)? })
     }
 
     /// A read of microseconds, on the calling thread.
     pub(crate) fn short<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
+        self.reads.set();
         with_one(&self.short, read)
+    }
+
+    /// Whether anything is read.
+    pub(crate) fn reads(&self) -> ReadMark {
+        self.reads.clone()
     }
 
     /// A read that may take long; not for the threads of an async runtime.

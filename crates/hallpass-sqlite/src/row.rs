@@ -84,7 +84,8 @@ fn methods(text: &str) -> Option<Vec<String>> {
 }
 
 fn attributes(text: &str) -> Option<Attributes> {
-    if text == "{}" { Some(Attributes::default()) } else { Attributes::from_stored(text).ok() }
+    // Text of another program is told by its ends; what lies between is parsed when the application looks at it.
+    (text.starts_with('{') && text.ends_with('}')).then(|| Attributes::from_stored(text))
 }
 
 /// The methods as JSON text.

@@ -34,11 +34,12 @@ macro_rules! session {
     };
 }
 
-/// One session by id.
-///
-/// The view `hallpass_found` is `session!` (the case `it_shows_what_find_shows` compares them): its name is short, and the text of a cached statement is
-/// hashed at each use.
+/// One session by id as its row says it, and (column 21) whether there is a mark above its epoch: then [`FIND_MARKED`] tells the truth. The
+/// text of a cached statement is hashed at each use, so the columns stand in a view with a short name.
 pub const FIND: &str = "SELECT * FROM hallpass_found WHERE id = ?1";
+
+/// One session by id, with the mark that ended it.
+pub const FIND_MARKED: &str = concat!(session!(), "WHERE s.id = ?1");
 
 /// Whether an id is taken.
 pub const EXISTS: &str = "SELECT 1 FROM hallpass_sessions WHERE id = ?1";
@@ -258,6 +259,7 @@ pub const COUNT_MARKS: &str = "SELECT count(*) FROM hallpass_marks";
 /// Every statement by name.
 pub const ALL: &[(&str, &str)] = &[
     ("FIND", FIND),
+    ("FIND_MARKED", FIND_MARKED),
     ("EXISTS", EXISTS),
     ("IS_LIVE", IS_LIVE),
     ("IS_LIVE_OF", IS_LIVE_OF),

@@ -11,10 +11,11 @@ use hallpass_core::store::{
 use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId};
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::anchor::Anchor;
 use crate::database::Database;
 use crate::readers::Readers;
 use crate::revoke::Effect;
-use crate::statements::FIND;
+use crate::statements::{FIND, FIND_MARKED};
 use crate::write_stats::Counters;
 use crate::writer::{Durability, Writer};
 use crate::{
@@ -34,6 +35,9 @@ pub struct SqliteStore {
     counters: Arc<Counters>,
     migrated: (u32, u32),
 }
+
+/// The anchor reads one row.
+const ANCHOR_CACHE_KIB: u32 = 64;
 
 impl SqliteStore {
     /// Opens the file, makes it (readable by its owner alone) if it is missing, and brings its schema up to date. The directory must exist and
@@ -72,8 +76,12 @@ impl SqliteStore {
         let readers = Readers::open(&database, options.readers(), options.reader_cache_kib())?;
         let counters = Arc::new(Counters::default());
         let failures = database.failures.clone();
-        let writer =
-            Writer::start(connection, failures, Arc::clone(&counters), options.queue(), options.busy_timeout())?;
+        let anchor = match &database.file {
+            Some(_) => Some(Anchor::new(database.open_reader(ANCHOR_CACHE_KIB)?, readers.reads())),
+            None => None,
+        };
+        let (queue, patience) = (options.queue(), options.busy_timeout());
+        let writer = Writer::start(connection, anchor, failures, Arc::clone(&counters), queue, patience)?;
         Ok(Self { database: Arc::new(database), readers: Arc::new(readers), writer, counters, migrated })
     }
 
@@ -153,7 +161,15 @@ impl Store for SqliteStore {
         // A read transaction of its own begins here, so it sees every commit of every process that was acknowledged before (G1). It ends
         // with the statement.
         let found = self.readers.short(|connection| {
-            connection.prepare_cached(FIND)?.query_row([id.as_bytes().as_slice()], row::record).optional()
+            let mut find = connection.prepare_cached(FIND)?;
+            let mut rows = find.query([id.as_bytes().as_slice()])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            if row.get::<_, Option<bool>>(21)? != Some(true) {
+                return row::record(row).map(Some);
+            }
+            // A later snapshot is as good: it sees what the first one saw and more.
+            drop(rows);
+            connection.prepare_cached(FIND_MARKED)?.query_row([id.as_bytes().as_slice()], row::record).optional()
         });
         found.map_err(|error| self.explain(&error))
     }

@@ -14,6 +14,7 @@ use hallpass_core::StoreError;
 use rusqlite::{Connection, Error, ErrorCode, ffi};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::anchor::Anchor;
 use crate::failure::Failures;
 use crate::upkeep;
 use crate::write_stats::Counters;
@@ -87,13 +88,14 @@ where
 impl Writer {
     pub(crate) fn start(
         connection: Connection,
+        anchor: Option<Anchor>,
         failures: Failures,
         counters: Arc<Counters>,
         queue: usize,
         patience: Duration,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = channel();
-        let thread = Thread { connection, receiver, failures: failures.clone(), counters, level: None };
+        let thread = Thread { connection, anchor, receiver, failures: failures.clone(), counters, level: None };
         let thread = std::thread::Builder::new()
             .name(String::from("hallpass-writer"))
             .spawn(move || thread.run())
@@ -136,6 +138,8 @@ impl Writer {
 
 struct Thread {
     connection: Connection,
+    /// Holds the lock that the readers share; none for a database in memory.
+    anchor: Option<Anchor>,
     receiver: Receiver<Command>,
     failures: Failures,
     counters: Arc<Counters>,
@@ -145,33 +149,47 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
-        let mut upkeep_after = None;
+        // How long the writer has been quiet since there was something to tidy up after; `None` once that is done.
+        let mut quiet: Option<Duration> = None;
         let mut commits = 0;
         loop {
-            let first = match upkeep_after {
+            let anchored = self.anchor.as_ref().map(Anchor::turn);
+            let tidy = quiet.map(|so_far| QUIET.saturating_sub(so_far).max(BETWEEN_STEPS));
+            let first = match anchored.into_iter().chain(tidy).min() {
                 None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(wait) => self.receiver.recv_timeout(wait),
+                Some(wait) => match self.receiver.recv_timeout(wait) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        quiet = quiet.map(|so_far| so_far + wait);
+                        if quiet.is_some_and(|so_far| so_far >= QUIET) {
+                            commits = 0;
+                            // More to do: after the shortest pause. Nothing more: not before the next write.
+                            quiet = self.upkeep().then_some(QUIET);
+                        }
+                        continue;
+                    }
+                    first => first,
+                },
             };
             match first {
                 Ok(first) => {
                     self.commit_with(first);
-                    upkeep_after = Some(QUIET);
+                    quiet = Some(Duration::ZERO);
                     commits += 1;
                     if commits >= COMMITS_BETWEEN_STEPS {
                         commits = 0;
                         self.upkeep();
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    commits = 0;
-                    upkeep_after = self.upkeep().then_some(BETWEEN_STEPS);
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(_) => return,
             }
         }
     }
 
     fn upkeep(&mut self) -> bool {
+        // A checkpoint passes no reader.
+        if let Some(anchor) = &self.anchor {
+            anchor.let_go();
+        }
         let step = self.set_level(Durability::Relaxed).and_then(|()| upkeep::step(&self.connection));
         step.unwrap_or_else(|error| {
             // Another process may hold the lock; the next pause is soon enough.
@@ -317,7 +335,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
         let patience = Duration::from_millis(50);
-        Writer::start(connection, Failures::in_memory(), Arc::default(), queue, patience).unwrap()
+        Writer::start(connection, None, Failures::in_memory(), Arc::default(), queue, patience).unwrap()
     }
 
     async fn insert(writer: &Writer, n: i64) -> Result<usize, StoreError> {
