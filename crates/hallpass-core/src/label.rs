@@ -23,7 +23,7 @@ pub enum LabelError {
 }
 
 impl Label {
-    /// Checks a label; blank text is no label.
+    /// Checks a label; text with nothing to see is no label.
     ///
     /// # Errors
     /// When the text is too long or contains control characters.
@@ -34,7 +34,7 @@ impl Label {
             Err(LabelError::TooLong(chars))
         } else if text.chars().any(char::is_control) {
             Err(LabelError::Control)
-        } else if text.is_empty() {
+        } else if text.chars().all(is_invisible) {
             Ok(None)
         } else {
             Ok(Some(Self(text.to_owned())))
@@ -46,6 +46,15 @@ impl Label {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// White space and what Unicode calls default ignorable, with the blanks that are drawn as nothing.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 impl fmt::Debug for Label {
@@ -61,6 +70,10 @@ mod tests {
     #[test]
     fn bounds() {
         assert_eq!(Label::new("  "), Ok(None));
+        for nothing in ["\u{202e}", "\u{2066}\u{200b}", "\u{3164}", "\u{feff} \u{ad}", "\u{2800}"] {
+            assert_eq!(Label::new(nothing), Ok(None), "{nothing:?}");
+        }
+        assert!(Label::new("\u{1f469}\u{200d}\u{1f4bb}").unwrap().is_some(), "joined emoji are something");
         assert_eq!(Label::new(" Kitchen ").unwrap().unwrap().as_str(), "Kitchen");
         assert_eq!(Label::new("a\u{1b}[31m"), Err(LabelError::Control));
         assert!(Label::new(&"ü".repeat(64)).is_ok());

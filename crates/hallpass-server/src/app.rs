@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use hallpass_core::{Clock as _, SystemClock};
 use serde_json::json;
 
-use crate::cli::{self, Command, Exit};
+use crate::cli::{self, Command, Exit, UserCommand};
 use crate::commands;
 use crate::engine::Engine;
 use crate::output::{Output, is_broken_pipe};
@@ -63,6 +63,15 @@ async fn with_settings(command: Command, settings: Settings, output: &mut Output
         Command::Doctor => return commands::doctor::run(&settings, output).await,
         Command::Policy => return commands::policy::run(&settings.policy.policies()?, output),
         _ => {}
+    }
+    // In the wrong directory an emergency's "revoke everyone" would make an empty database and report success.
+    let may_create =
+        matches!(command, Command::Serve | Command::Migrate | Command::User { command: UserCommand::Add { .. } });
+    if !may_create && !settings.database.exists() {
+        bail!(
+            "there is no database at {}; run this where the server runs, or name it with the setting `database_url` (HALLPASS_DATABASE_URL, --database-url)",
+            settings.database
+        );
     }
     let engine = Engine::open(&settings).await?;
     match command {

@@ -1,11 +1,12 @@
 //! Failed sign-ins are limited for each address and for each account (ASVS 5.0 6.3.1, threat A19).
 //!
-//! An attempt takes one unit from both buckets *before* the password is looked at, so that a thousand
+//! An attempt takes one unit from each bucket *before* the password is looked at, so that a thousand
 //! parallel guesses cannot all pass; a right password gives the units back. IPv6 addresses count by
 //! their /64 (threat A36: one household or one rented machine owns a whole /64).
 //!
-//! A limited account is limited for everybody, its owner included, but never for longer than one
-//! refill interval an attempt: slow-down, not lock-out (threat A58).
+//! An account is limited tightly for each address that tries it and loosely over all of them: one attacker with one
+//! address slows himself down and not the owner. Somebody with many addresses can still keep an account's owner
+//! waiting; the loose limit is what stands between him and guessing.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -133,38 +134,43 @@ impl From<IpAddr> for AddressKey {
 pub struct SignInRates {
     /// For one address.
     pub address: Rate,
-    /// For one account.
+    /// For one account from one address.
+    pub pair: Rate,
+    /// For one account from all addresses together.
     pub account: Rate,
-    /// Most addresses, and most accounts, that are remembered.
+    /// Most addresses, most accounts and most pairs that are remembered.
     pub capacity: usize,
 }
 
 impl SignInRates {
-    /// Limits of your own; remembers at most `capacity` addresses and as many accounts.
+    /// Limits of your own; remembers at most `capacity` addresses, accounts and pairs.
     #[must_use]
-    pub fn new(address: Rate, account: Rate, capacity: usize) -> Self {
-        Self { address, account, capacity }
+    pub fn new(address: Rate, pair: Rate, account: Rate, capacity: usize) -> Self {
+        Self { address, pair, account, capacity }
     }
 }
 
 impl Default for SignInRates {
-    /// 30 failures at once and 6 a minute for an address (offices share one), 10 at once and 2 a minute
-    /// for an account: about 2,900 guesses a day at one account, from however many addresses.
+    /// 30 failures at once and 6 a minute for an address (offices share one); for an account 10 at once and 2 a minute from one
+    /// address, 50 at once and 10 a minute from all together: about 2,900 and 14,400 guesses a day.
     fn default() -> Self {
         Self {
             address: Rate { burst: 30, refill: Duration::from_secs(10) },
-            account: Rate { burst: 10, refill: Duration::from_secs(30) },
+            pair: Rate { burst: 10, refill: Duration::from_secs(30) },
+            account: Rate { burst: 50, refill: Duration::from_secs(6) },
             capacity: 65_536,
         }
     }
 }
 
-/// Which of the two limits was met.
+/// Which of the limits was met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitedBy {
     /// The address.
     Address,
-    /// The account.
+    /// The account from this address.
+    Pair,
+    /// The account from all addresses together.
     Account,
 }
 
@@ -191,6 +197,7 @@ impl Limited {
 #[must_use = "give it back with `SignInLimits::give_back` when the sign-in succeeded"]
 pub struct Attempt {
     address: AddressKey,
+    pair: u64,
     account: u64,
 }
 
@@ -199,7 +206,14 @@ pub struct Attempt {
 pub struct SignInLimits {
     /// Makes accounts into fixed-size keys that nobody outside can aim at.
     hasher: RandomState,
-    buckets: Mutex<(Buckets<AddressKey>, Buckets<u64>)>,
+    buckets: Mutex<AllBuckets>,
+}
+
+#[derive(Debug)]
+struct AllBuckets {
+    addresses: Buckets<AddressKey>,
+    pairs: Buckets<u64>,
+    accounts: Buckets<u64>,
 }
 
 impl SignInLimits {
@@ -208,46 +222,52 @@ impl SignInLimits {
     pub fn new(rates: SignInRates) -> Self {
         Self {
             hasher: RandomState::new(),
-            buckets: Mutex::new((
-                Buckets::new(rates.address, rates.capacity),
-                Buckets::new(rates.account, rates.capacity),
-            )),
+            buckets: Mutex::new(AllBuckets {
+                addresses: Buckets::new(rates.address, rates.capacity),
+                pairs: Buckets::new(rates.pair, rates.capacity),
+                accounts: Buckets::new(rates.account, rates.capacity),
+            }),
         }
     }
 
     /// Pays for one attempt by `address` on `account` (the normalised email, known or not).
     ///
     /// # Errors
-    /// [`Limited`] when either bucket is empty; nothing is taken then.
+    /// [`Limited`] when one of the buckets is empty; nothing is taken then.
     pub fn attempt(&self, address: IpAddr, account: &str, now_ms: i64) -> Result<Attempt, Limited> {
-        let attempt = Attempt { address: address.into(), account: self.hasher.hash_one(account) };
+        let address = AddressKey::from(address);
+        let pair = self.hasher.hash_one((address, account));
+        let attempt = Attempt { address, pair, account: self.hasher.hash_one(account) };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let (addresses, accounts) = &mut *buckets;
-        if let Some(retry_after) = addresses.wait(attempt.address, now_ms) {
-            return Err(Limited { retry_after, by: LimitedBy::Address });
+        let waits = [
+            (buckets.addresses.wait(attempt.address, now_ms), LimitedBy::Address),
+            (buckets.pairs.wait(attempt.pair, now_ms), LimitedBy::Pair),
+            (buckets.accounts.wait(attempt.account, now_ms), LimitedBy::Account),
+        ];
+        if let Some((retry_after, by)) = waits.into_iter().find_map(|(wait, by)| Some((wait?, by))) {
+            return Err(Limited { retry_after, by });
         }
-        if let Some(retry_after) = accounts.wait(attempt.account, now_ms) {
-            return Err(Limited { retry_after, by: LimitedBy::Account });
-        }
-        addresses.take(attempt.address, now_ms);
-        accounts.take(attempt.account, now_ms);
+        buckets.addresses.take(attempt.address, now_ms);
+        buckets.pairs.take(attempt.pair, now_ms);
+        buckets.accounts.take(attempt.account, now_ms);
         Ok(attempt)
     }
 
     /// The attempt was no failure (right password, or the server could not answer).
     #[expect(clippy::needless_pass_by_value, reason = "an attempt is given back at most once")]
     pub fn give_back(&self, attempt: Attempt, now_ms: i64) {
-        let Attempt { address, account } = attempt;
+        let Attempt { address, pair, account } = attempt;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.0.give_back(address, now_ms);
-        buckets.1.give_back(account, now_ms);
+        buckets.addresses.give_back(address, now_ms);
+        buckets.pairs.give_back(pair, now_ms);
+        buckets.accounts.give_back(account, now_ms);
     }
 
     /// Addresses and accounts remembered now.
     #[must_use]
     pub fn remembered(&self) -> (usize, usize) {
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        (buckets.0.len(), buckets.1.len())
+        (buckets.addresses.len(), buckets.accounts.len())
     }
 }
 

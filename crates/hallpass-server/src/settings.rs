@@ -353,6 +353,16 @@ impl Reader<'_> {
     }
 }
 
+impl Database {
+    /// Whether it is there already.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        match self {
+            Self::Sqlite(path) => path.exists(),
+        }
+    }
+}
+
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

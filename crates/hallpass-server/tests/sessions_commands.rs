@@ -124,12 +124,14 @@ async fn lists_come_in_pages() {
 async fn what_cannot_be_done_says_why_and_echoes_no_token() {
     let house = house().await;
     let token = house.sign_in("alice").await.session_token().unwrap();
-    let table: [(&[&str], &str); 5] = [
+    let table: [(&[&str], &str); 7] = [
         (&["sessions", "show", "not-an-id"], "sessions list"),
         (&["sessions", "revoke", &token], "sessions list"),
         (&["sessions", "show", "00000000-0000-7000-8000-000000000000"], "no session"),
         (&["sessions", "revoke", "00000000-0000-7000-8000-000000000000"], "no session"),
         (&["sessions", "revoke", "--user", "nobody@example.org"], "no account"),
+        (&["sessions", "revoke", "--user", "alice"], "no account alice"),
+        (&["sessions", "list", "--user", "alice"], "no account alice"),
     ];
     for (args, wanted) in table {
         let output = house.server.place.run(args);
@@ -190,6 +192,25 @@ fn doctor_creates_no_database_and_says_what_is_missing() {
         assert!(error.contains("hallpass.db"), "{args:?}: {error}");
     }
     assert!(std::fs::read_to_string(place.database()).unwrap().ends_with("it stays as it is"));
+}
+
+#[test]
+fn commands_in_the_wrong_directory_make_no_database_and_say_so() {
+    let place = Place::new();
+    let commands: [&[&str]; 5] = [
+        &["sessions", "revoke", "--everyone", "--yes"],
+        &["sessions", "list"],
+        &["user", "list"],
+        &["user", "disable", "alice@example.org"],
+        &["cleanup"],
+    ];
+    for args in commands {
+        let output = place.run(args);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(error.contains("there is no database") && error.contains("HALLPASS_DATABASE_URL"), "{args:?}: {error}");
+        assert!(!place.database().exists(), "{args:?}");
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod list;
 mod location;
 mod migrations;
 mod options;
+mod place;
 mod readers;
 mod revocation_log;
 mod revoke;

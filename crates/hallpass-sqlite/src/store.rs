@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::anchor::Anchor;
 use crate::database::Database;
+use crate::place::{ELSEWHERE, Place};
 use crate::readers::Readers;
 use crate::revoke::Effect;
 use crate::statements::{FIND, FIND_MARKED};
@@ -30,6 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub struct SqliteStore {
     database: Arc<Database>,
+    place: Place,
     readers: Arc<Readers>,
     writer: Writer,
     counters: Arc<Counters>,
@@ -80,9 +82,11 @@ impl SqliteStore {
             Some(_) => Some(Anchor::new(database.open_reader(ANCHOR_CACHE_KIB)?, readers.reads())),
             None => None,
         };
+        let place = Place::of(database.path());
         let (queue, patience) = (options.queue(), options.busy_timeout());
-        let writer = Writer::start(connection, anchor, failures, Arc::clone(&counters), queue, patience)?;
-        Ok(Self { database: Arc::new(database), readers: Arc::new(readers), writer, counters, migrated })
+        let writer =
+            Writer::start(connection, anchor, place.clone(), failures, Arc::clone(&counters), queue, patience)?;
+        Ok(Self { database: Arc::new(database), place, readers: Arc::new(readers), writer, counters, migrated })
     }
 
     /// The file; `None` in memory.
@@ -126,6 +130,9 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        if !self.place.look() {
+            return Err(self.database.failures.unavailable(ELSEWHERE));
+        }
         let readers = Arc::clone(&self.readers);
         let read = on_blocking_thread(move || readers.long(read)).await;
         read.map_err(|()| self.database.failures.unavailable(STOPPING))?.map_err(|error| self.explain(&error))
@@ -158,6 +165,9 @@ impl Store for SqliteStore {
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
+        if !self.place.was_in_place() {
+            return Err(self.database.failures.unavailable(ELSEWHERE));
+        }
         // A read transaction of its own begins here, so it sees every commit of every process that was acknowledged before (G1). It ends
         // with the statement.
         let found = self.readers.short(|connection| {

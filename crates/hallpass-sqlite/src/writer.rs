@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::anchor::Anchor;
 use crate::failure::Failures;
+use crate::place::{ELSEWHERE, Place};
 use crate::upkeep;
 use crate::write_stats::Counters;
 
@@ -55,6 +56,8 @@ struct Command {
 }
 
 trait Work: Send {
+    /// Whether nobody waits for the answer any more.
+    fn is_abandoned(&self) -> bool;
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -70,6 +73,10 @@ where
     T: Send,
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
 {
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_closed()
+    }
+
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
             self.value = Some(work(connection)?);
@@ -89,13 +96,14 @@ impl Writer {
     pub(crate) fn start(
         connection: Connection,
         anchor: Option<Anchor>,
+        place: Place,
         failures: Failures,
         counters: Arc<Counters>,
         queue: usize,
         patience: Duration,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = channel();
-        let thread = Thread { connection, anchor, receiver, failures: failures.clone(), counters, level: None };
+        let thread = Thread { connection, anchor, place, receiver, failures: failures.clone(), counters, level: None };
         let thread = std::thread::Builder::new()
             .name(String::from("hallpass-writer"))
             .spawn(move || thread.run())
@@ -140,6 +148,7 @@ struct Thread {
     connection: Connection,
     /// Holds the lock that the readers share; none for a database in memory.
     anchor: Option<Anchor>,
+    place: Place,
     receiver: Receiver<Command>,
     failures: Failures,
     counters: Arc<Counters>,
@@ -153,6 +162,7 @@ impl Thread {
         let mut quiet: Option<Duration> = None;
         let mut commits = 0;
         loop {
+            self.place.look();
             let anchored = self.anchor.as_ref().map(Anchor::turn);
             let tidy = quiet.map(|so_far| QUIET.saturating_sub(so_far).max(BETWEEN_STEPS));
             let first = match anchored.into_iter().chain(tidy).min() {
@@ -209,6 +219,8 @@ impl Thread {
             }
             return self.fail(batch, &error);
         }
+        // Whoever gave up while this waited for the lock was told that nothing happened (G8): let it be so.
+        batch.retain(|command| !command.work.is_abandoned());
         let mut ran = Vec::with_capacity(batch.len());
         let mut commands = batch.into_iter();
         for mut command in commands.by_ref() {
@@ -220,6 +232,12 @@ impl Thread {
             }
         }
         match self.commit() {
+            Ok(()) if !self.place.look() => {
+                // What was committed is in a file that nobody will open again.
+                for (command, _) in ran {
+                    command.work.answer(Err(self.failures.unavailable(ELSEWHERE)));
+                }
+            }
             Ok(()) => {
                 self.count(durability, ran.len());
                 for (command, outcome) in ran {
@@ -335,7 +353,8 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
         let patience = Duration::from_millis(50);
-        Writer::start(connection, None, Failures::in_memory(), Arc::default(), queue, patience).unwrap()
+        Writer::start(connection, None, Place::of(None), Failures::in_memory(), Arc::default(), queue, patience)
+            .unwrap()
     }
 
     async fn insert(writer: &Writer, n: i64) -> Result<usize, StoreError> {
@@ -406,6 +425,22 @@ mod tests {
         assert!(held.await.unwrap());
         // The held one may have been taken alone or with the others; the last two were together in any case.
         assert_eq!((relaxed.await.unwrap(), durable.await.unwrap()), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn g8_a_write_whose_caller_gave_up_while_it_waited_does_not_happen_later() {
+        let writer = writer(8);
+        let (opened, gate) = std::sync::mpsc::channel::<()>();
+        let mut held = Box::pin(writer.write(Durability::Relaxed, move |_| Ok(gate.recv().is_ok())));
+        assert!(futures_poll(&mut held).await.is_none(), "the writer is held");
+        let mut given_up = Box::pin(insert(&writer, 1));
+        let mut patient = Box::pin(insert(&writer, 2));
+        assert!(futures_poll(&mut given_up).await.is_none() && futures_poll(&mut patient).await.is_none());
+        drop(given_up);
+        opened.send(()).unwrap();
+        assert!(held.await.unwrap());
+        assert_eq!(patient.await.unwrap(), 1);
+        assert_eq!(insert(&writer, 1).await.unwrap(), 1, "the abandoned one was not run");
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::engine::Engine;
 use crate::output::Output;
-use crate::settings::{Database, Settings};
+use crate::settings::Settings;
 
 /// How far two clocks may differ without a warning: a deadline moves by at most the skew.
 const MAX_SKEW_MS: u64 = 1_000;
@@ -40,8 +40,7 @@ fn warning(what: &'static str, found: impl Into<String>, fix: &'static str) -> F
 /// When a check failed.
 pub async fn run(settings: &Settings, output: &mut Output<'_>) -> Result<()> {
     let mut findings = configuration(settings);
-    let Database::Sqlite(path) = &settings.database;
-    if path.exists() {
+    if settings.database.exists() {
         match Engine::open(settings).await {
             Ok(engine) => database(&engine, &mut findings).await,
             Err(error) => findings.push(Finding {

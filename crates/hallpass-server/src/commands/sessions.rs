@@ -50,12 +50,21 @@ fn parse_id(text: &str) -> Result<SessionId> {
     text.parse().context("wrong session id; `hallpass sessions list` shows the ids")
 }
 
-/// The user that an email address or an id names. Ids of users without an account here are fine: sessions outlive accounts.
+/// The user that an email address or an id names. Ids of users without an account here are fine while they have sessions, ended ones
+/// included: sessions outlive accounts. Any other is a mistake, which must not pass for a successful revocation.
 async fn user_filter(user: Option<&str>, engine: &Engine) -> Result<Option<UserId>> {
     let Some(text) = user else { return Ok(None) };
-    let id =
-        if text.contains('@') { find_account(&*engine.accounts, text).await?.id.to_string() } else { text.to_owned() };
-    Ok(Some(UserId::new(id)?))
+    if text.contains('@') {
+        let account = find_account(&*engine.accounts, text).await?;
+        return Ok(Some(UserId::new(account.id.as_str())?));
+    }
+    let user = UserId::new(text)?;
+    let filter = Filter { user: Some(user.clone()), include_ended: true, class: None };
+    let known = !engine.sessions.list(&filter, Page::first(1)).await?.sessions.is_empty();
+    if !known {
+        find_account(&*engine.accounts, text).await?;
+    }
+    Ok(Some(user))
 }
 
 async fn list(

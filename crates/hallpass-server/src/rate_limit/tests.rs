@@ -9,7 +9,7 @@ fn rate(burst: u32, refill_ms: u64) -> Rate {
 }
 
 fn limits(address: u32, account: u32) -> SignInLimits {
-    SignInLimits::new(SignInRates::new(rate(address, 1_000), rate(account, 1_000), 100))
+    SignInLimits::new(SignInRates::new(rate(address, 1_000), rate(1_000, 1_000), rate(account, 1_000), 100))
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -65,6 +65,28 @@ fn a19_an_account_is_limited_over_all_addresses() {
     let limited = fail(&limits, "198.51.100.1", "alice@example.com", NOW).unwrap_err();
     assert_eq!(limited.by, LimitedBy::Account);
     fail(&limits, "198.51.100.1", "bob@example.com", NOW).unwrap();
+}
+
+#[test]
+fn a19_one_attacker_with_one_address_does_not_keep_the_owner_out() {
+    let limits = SignInLimits::new(SignInRates::default());
+    let mut refused_to_the_owner = 0;
+    // Two guesses a second for ten minutes; the owner tries every five seconds, with the right password.
+    for half_second in 0..1_200_i64 {
+        let now = NOW + half_second * 500;
+        let _ = fail(&limits, "203.0.113.9", "alice@example.com", now);
+        if half_second % 10 == 0 {
+            match limits.attempt(ip("192.0.2.1"), "alice@example.com", now) {
+                Ok(attempt) => limits.give_back(attempt, now),
+                Err(_) => refused_to_the_owner += 1,
+            }
+        }
+    }
+    assert_eq!(refused_to_the_owner, 0);
+    // At most one guess has come back since.
+    let _ = fail(&limits, "203.0.113.9", "alice@example.com", NOW + 600_000);
+    let limited = fail(&limits, "203.0.113.9", "alice@example.com", NOW + 600_000).unwrap_err();
+    assert_eq!(limited.by, LimitedBy::Pair);
 }
 
 #[test]
@@ -129,7 +151,7 @@ fn a_refused_attempt_takes_from_neither_bucket() {
 #[test]
 fn the_map_is_bounded_and_keeps_the_limited_key() {
     let capacity = 100;
-    let limits = SignInLimits::new(SignInRates::new(rate(5, 1_000), rate(100_000, 1_000), capacity));
+    let limits = SignInLimits::new(SignInRates::new(rate(5, 1_000), rate(5, 1_000), rate(100_000, 1_000), capacity));
     for _ in 0..5 {
         fail(&limits, "203.0.113.9", "a@example.com", NOW).unwrap();
     }
