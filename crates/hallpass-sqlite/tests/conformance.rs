@@ -1,20 +1,25 @@
 //! The public suite that every store passes.
 #![expect(clippy::unwrap_used, reason = "a test stops at what should not fail")]
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use hallpass_core::Store;
 use hallpass_sqlite::{SqliteOptions, SqliteStore};
 
-/// Directories of the stores; removed with the process.
-static DIRECTORIES: Mutex<Vec<tempfile::TempDir>> = Mutex::new(Vec::new());
+/// The suite hands stores on, so no test can remove its file: all lie in one directory of the build, which the next run empties.
+static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
+    // Nothing is there at the first run.
+    let _ = std::fs::remove_dir_all(&root);
+    std::fs::create_dir_all(&root).unwrap();
+    root
+});
 
 fn fresh_path() -> PathBuf {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("hallpass.db");
-    DIRECTORIES.lock().unwrap().push(directory);
-    path
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    ROOT.join(format!("{}.db", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
 async fn fresh_store() -> Arc<dyn Store> {
