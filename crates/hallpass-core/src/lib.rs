@@ -27,6 +27,7 @@ mod policy;
 mod session;
 mod session_id;
 mod sessions;
+mod sessions_builder;
 mod sign_in;
 pub mod store;
 mod sweeper;
@@ -47,10 +48,8 @@ pub use label::{Label, LabelError, MAX_LABEL_CHARS};
 pub use policy::{AbsoluteTimeout, OnLimit, Policies, Policy, PolicyError, Preset};
 pub use session::{Authentication, Session, State};
 pub use session_id::{SessionId, SessionIdError};
-pub use sessions::{
-    AttributesOutcome, CreateError, Issued, MAX_PRESENTED, Revoked, RotateError, Sessions, SessionsBuilder,
-    SettingsError,
-};
+pub use sessions::{AttributesOutcome, CreateError, Issued, MAX_PRESENTED, Revoked, RotateError, Sessions};
+pub use sessions_builder::{SessionsBuilder, SettingsError};
 pub use sign_in::SignIn;
 pub use store::{Store, StoreError};
 pub use sweeper::{SweepProgress, SweepSettings};

@@ -11,8 +11,8 @@ use crate::sweeper::{self, SweepProgress, SweepSettings};
 use crate::validation::Check;
 use crate::{
     Actor, Attributes, Authentication, Background, BackgroundStatus, Class, Client, Clock, EndReason, Entropy,
-    EntropyError, Event, EventSink, Label, OnLimit, OsEntropy, Pepper, Policies, Policy, Session, SessionId, SignIn,
-    State, StoreError, SystemClock, Timestamp, Token, TokenHash, TracingEvents, UserId, Validation, ValidationMode,
+    EntropyError, Event, EventSink, Label, OnLimit, Pepper, Policies, Policy, Session, SessionId, SessionsBuilder,
+    SignIn, State, StoreError, Timestamp, Token, TokenHash, UserId, Validation, ValidationMode,
 };
 
 /// How many rows behind a mark a revocation settles itself; the sweeper does the rest.
@@ -87,11 +87,6 @@ pub enum AttributesOutcome {
     Gone,
 }
 
-/// Settings that contradict each other.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SettingsError(pub String);
-
 /// The verbs over a store. Cheap to clone; clones share everything.
 ///
 /// ```no_run
@@ -114,110 +109,24 @@ pub struct Sessions {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    events: Arc<dyn EventSink>,
-    policies: RwLock<Arc<Policies>>,
-    pepper: Option<Pepper>,
-    mode: ValidationMode,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) policies: RwLock<Arc<Policies>>,
+    pub(crate) pepper: Option<Pepper>,
+    pub(crate) mode: ValidationMode,
     pub(crate) sweep: SweepSettings,
-    last_seen: LastSeenBuffer,
+    pub(crate) last_seen: LastSeenBuffer,
     pub(crate) last_seen_task: TaskRecord,
     pub(crate) sweep_task: TaskRecord,
-}
-
-/// Settings for [`Sessions`].
-#[derive(Debug)]
-pub struct SessionsBuilder {
-    inner: Inner,
-}
-
-impl SessionsBuilder {
-    /// Another policy than [`Policies::default`].
-    #[must_use]
-    pub fn policies(mut self, policies: Policies) -> Self {
-        self.inner.policies = RwLock::new(Arc::new(policies));
-        self
-    }
-
-    /// Another clock than the machine's.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.inner.clock = Arc::new(clock);
-        self
-    }
-
-    /// Another source of random bytes than the operating system's.
-    #[must_use]
-    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
-        self.inner.entropy = Arc::new(entropy);
-        self
-    }
-
-    /// Another sink for events than `tracing`.
-    #[must_use]
-    pub fn events(mut self, events: impl EventSink) -> Self {
-        self.inner.events = Arc::new(events);
-        self
-    }
-
-    /// Keys the stored hashes with a pepper.
-    #[must_use]
-    pub fn pepper(mut self, pepper: Pepper) -> Self {
-        self.inner.pepper = Some(pepper);
-        self
-    }
-
-    /// How checks are answered.
-    #[must_use]
-    pub fn validation(mut self, mode: ValidationMode) -> Self {
-        self.inner.mode = mode;
-        self
-    }
-
-    /// When dead rows leave the database.
-    #[must_use]
-    pub fn sweep(mut self, settings: SweepSettings) -> Self {
-        self.inner.sweep = settings;
-        self
-    }
-
-    /// Ready to use. Starts no task: see [`Sessions::start_background`].
-    ///
-    /// # Errors
-    /// When settings contradict each other.
-    pub fn build(self) -> Result<Sessions, SettingsError> {
-        let sweep = &self.inner.sweep;
-        if sweep.batch == 0 || sweep.batch > 10_000 {
-            return Err(SettingsError(format!("sweep batch must be 1 to 10000 rows, not {}", sweep.batch)));
-        }
-        if sweep.log_retention.as_secs() < 3600 {
-            return Err(SettingsError(String::from("the revocation log must be kept for at least 1 hour")));
-        }
-        Ok(Sessions { inner: Arc::new(self.inner) })
-    }
 }
 
 impl Sessions {
     /// Settings to begin with: the default policies, the machine's clock and generator, events to `tracing`, strict checks.
     #[must_use]
     pub fn builder(store: Arc<dyn Store>) -> SessionsBuilder {
-        SessionsBuilder {
-            inner: Inner {
-                store,
-                clock: Arc::new(SystemClock),
-                entropy: Arc::new(OsEntropy),
-                events: Arc::new(TracingEvents),
-                policies: RwLock::new(Arc::new(Policies::default())),
-                pepper: None,
-                mode: ValidationMode::Strict,
-                sweep: SweepSettings::default(),
-                last_seen: LastSeenBuffer::default(),
-                last_seen_task: TaskRecord::default(),
-                sweep_task: TaskRecord::default(),
-            },
-        }
+        SessionsBuilder::new(store)
     }
 
     /// Creates a session and its token. One durable commit.

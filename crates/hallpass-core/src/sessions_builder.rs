@@ -1,0 +1,106 @@
+//! How [`Sessions`](crate::Sessions) are set up.
+
+use std::sync::{Arc, RwLock};
+
+use crate::background::TaskRecord;
+use crate::last_seen::LastSeenBuffer;
+use crate::sessions::Inner;
+use crate::{
+    Clock, Entropy, EventSink, OsEntropy, Pepper, Policies, Sessions, Store, SweepSettings, SystemClock, TracingEvents,
+    ValidationMode,
+};
+
+/// Settings that contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(pub String);
+
+/// Settings for [`Sessions`].
+#[derive(Debug)]
+pub struct SessionsBuilder {
+    inner: Inner,
+}
+
+impl SessionsBuilder {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            inner: Inner {
+                store,
+                clock: Arc::new(SystemClock),
+                entropy: Arc::new(OsEntropy),
+                events: Arc::new(TracingEvents),
+                policies: RwLock::new(Arc::new(Policies::default())),
+                pepper: None,
+                mode: ValidationMode::Strict,
+                sweep: SweepSettings::default(),
+                last_seen: LastSeenBuffer::default(),
+                last_seen_task: TaskRecord::default(),
+                sweep_task: TaskRecord::default(),
+            },
+        }
+    }
+
+    /// Another policy than [`Policies::default`].
+    #[must_use]
+    pub fn policies(mut self, policies: Policies) -> Self {
+        self.inner.policies = RwLock::new(Arc::new(policies));
+        self
+    }
+
+    /// Another clock than the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.inner.clock = Arc::new(clock);
+        self
+    }
+
+    /// Another source of random bytes than the operating system's.
+    #[must_use]
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.inner.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Another sink for events than `tracing`.
+    #[must_use]
+    pub fn events(mut self, events: impl EventSink) -> Self {
+        self.inner.events = Arc::new(events);
+        self
+    }
+
+    /// Keys the stored hashes with a pepper.
+    #[must_use]
+    pub fn pepper(mut self, pepper: Pepper) -> Self {
+        self.inner.pepper = Some(pepper);
+        self
+    }
+
+    /// How checks are answered.
+    #[must_use]
+    pub fn validation(mut self, mode: ValidationMode) -> Self {
+        self.inner.mode = mode;
+        self
+    }
+
+    /// When dead rows leave the database.
+    #[must_use]
+    pub fn sweep(mut self, settings: SweepSettings) -> Self {
+        self.inner.sweep = settings;
+        self
+    }
+
+    /// Ready to use. Starts no task: see [`Sessions::start_background`].
+    ///
+    /// # Errors
+    /// When settings contradict each other.
+    pub fn build(self) -> Result<Sessions, SettingsError> {
+        let sweep = &self.inner.sweep;
+        if sweep.batch == 0 || sweep.batch > 10_000 {
+            return Err(SettingsError(format!("sweep batch must be 1 to 10000 rows, not {}", sweep.batch)));
+        }
+        if sweep.log_retention.as_secs() < 3600 {
+            return Err(SettingsError(String::from("the revocation log must be kept for at least 1 hour")));
+        }
+        Ok(Sessions { inner: Arc::new(self.inner) })
+    }
+}
