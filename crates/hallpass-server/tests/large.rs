@@ -96,12 +96,12 @@ async fn a64_a_million_dead_rows_leave_while_checks_go_on_and_an_interrupted_swe
     let begun = Instant::now();
     let line =
         format!("{} cleanup --database-url sqlite:{}", env!("CARGO_BIN_EXE_hallpass"), server.database().display());
-    let seen = std::process::Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .env("TERM", "xterm-256color")
-        .current_dir(server.directory())
-        .output()
-        .unwrap();
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm-256color").current_dir(server.directory());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HALLPASS_")) {
+        terminal.env_remove(name);
+    }
+    let seen = terminal.output().unwrap();
     let took = begun.elapsed();
     let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
     assert!(seen.contains("removing dead sessions ["), "no progress bar: {seen:?}");

@@ -116,7 +116,7 @@ impl SqliteStore {
         self.read_long(health::findings).await
     }
 
-    /// Writes what waits and closes the writer's connection.
+    /// Ends the writer and closes every connection: the file alone then holds what was acknowledged, unless other processes have it open.
     pub async fn close(self) {
         let Self { writer, readers, .. } = self;
         // The writer's connection is then the last one of this store: closing it copies the log into the file.
