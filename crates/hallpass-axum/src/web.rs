@@ -246,8 +246,8 @@ impl Web {
         self.inner.sessions.emit(event);
     }
 
-    /// Waits for the store, but no longer than the time-out. A write that runs out of time may still happen: the caller answers
-    /// 503, which says so.
+    /// Waits for the store, but no longer than the time-out. A store does not do later what nobody waits for any more; what is on its way to
+    /// the disk by then may still happen.
     pub(crate) async fn within<T, E: From<StoreError>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,

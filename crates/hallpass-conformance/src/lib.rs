@@ -41,7 +41,8 @@
 //! - Ending a session for a limit is written as `Actor::system("max_per_user")` with `EndReason::Limit`, and logged as one
 //!   `Ended` for each, oldest first.
 //! - A row behind several marks shows the first of them: what ended first keeps its reason, settled or not.
-//! - `Target::User` and `Target::Others` that find no live session to end are no-ops: `Some(0)`, position 0, no entry.
+//! - A revocation ends what has not ended, past its deadline or not, and counts what is live. Where all have ended it is a no-op: `Some(0)`,
+//!   position 0, no entry.
 //!   `Target::Everyone` cannot count and always takes a position.
 //! - `Target::Others` is logged as one `User` entry; a mark also ends rows that had passed a deadline unnoticed.
 //! - A label is not logged; a rotation and a change of attributes are, as `Changed`.

@@ -19,6 +19,8 @@
 //!    [`Store::settle`] later writes the end into the rows themselves, in batches; a mark is kept until then.
 //! 8. **No clock decides about a revocation.** It ends every row that has not ended, one past its deadline too: by a clock that is behind,
 //!    or was moved back, that one would live. Only those that are live at `now` are counted.
+//! 9. **Nothing is done later** for a caller that dropped its future: it was told that the store did not answer. What is already on its way to
+//!    the disk is the exception.
 
 use std::error::Error;
 use std::fmt;

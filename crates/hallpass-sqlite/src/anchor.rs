@@ -6,7 +6,7 @@
 //! and takes another lock as soon as there is a newer commit.
 //!
 //! An old snapshot keeps checkpoints from passing it, in every process. So the anchor is moved after each of our commits and
-//! every [`Pause::BUSY`] otherwise, and given up while nothing is read.
+//! every [`Pause::BUSY`] otherwise (later only while our own write waits for another process), and given up while nothing is read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
