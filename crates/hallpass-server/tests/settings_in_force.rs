@@ -1,7 +1,5 @@
 //! Settings that change what is accepted reach the server.
 
-#![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
-
 mod support;
 
 use support::{Place, Server, new_password};
