@@ -40,6 +40,8 @@ impl Presented {
             if presented.tokens.len() < MAX_PRESENTED
                 && let Ok(token) = Token::parse(raw)
             {
+                // Nearly always the only one: the usual growth would make room for four.
+                presented.tokens.reserve_exact(1);
                 presented.tokens.push(token);
             }
         };

@@ -41,7 +41,8 @@ impl<S> Layer<S> for SessionLayer {
 /// Reads the credential, refuses cross-origin requests with an unsafe method, checks the token once, and sets or removes
 /// the cookie on the response.
 ///
-/// A request without a token costs no store access, and no boxed future; one with a token costs one read and one box.
+/// A request without a token costs no store access. One with a token costs one read: where the store reads on the calling thread
+/// ([`Store::find_now`](hallpass_core::Store::find_now)) right in `call`, otherwise in a future of its own, which is boxed.
 /// When the store does not answer, the request goes on, and whatever asks about its session answers 503 (G8): pages that need no
 /// session keep working.
 #[derive(Debug, Clone)]
@@ -75,12 +76,15 @@ where
                 return SessionFuture { stage: Stage::Refused { response: Some(response) } };
             }
         };
-        if presented.only().is_none() {
-            let exchange = Arc::new(Exchange::without_session(self.web.clone(), presented));
-            request.extensions_mut().insert(Arc::clone(&exchange));
-            let answer = self.inner.call(request);
-            return SessionFuture { stage: Stage::Running { answer, exchange: Some(exchange) } };
-        }
+        let presented = match Exchange::checked_now(&self.web, presented) {
+            Ok(exchange) => {
+                let exchange = Arc::new(exchange);
+                request.extensions_mut().insert(Arc::clone(&exchange));
+                let answer = self.inner.call(request);
+                return SessionFuture { stage: Stage::Running { answer, exchange: Some(exchange) } };
+            }
+            Err(presented) => presented,
+        };
         // The service that was polled ready is the one to call; the clone stays for the next request.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);

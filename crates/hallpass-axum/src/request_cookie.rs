@@ -35,7 +35,13 @@ pub(crate) fn each_value<'a>(
         if bytes > MAX_COOKIE_BYTES {
             return Err(TooManyCookies);
         }
-        for pair in line.split(|byte| *byte == b';') {
+        let mut rest = Some(line);
+        while let Some(line) = rest {
+            let (pair, after) = match memchr::memchr(b';', line) {
+                Some(end) => (&line[..end], Some(&line[end + 1..])),
+                None => (line, None),
+            };
+            rest = after;
             let pair = trim(pair);
             if pair.is_empty() {
                 continue;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use hallpass_core::{EndReason, Ended, Invalid, Issued, Session, Timestamp, Token, Validation};
-use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+use hallpass_core::{EndReason, Ended, Invalid, Issued, Session, StoreError, Timestamp, Token, Validation};
+use http::header::{CACHE_CONTROL, Entry, SET_COOKIE, VARY};
 use http::{Extensions, HeaderMap, HeaderValue};
 
 use crate::Web;
@@ -22,11 +22,14 @@ pub(crate) struct Exchange {
     undecided: bool,
     /// Whether an extractor asked about the session, so that the answer depends on it.
     looked: AtomicBool,
-    progress: Mutex<Progress>,
+    /// What the check found.
+    found: Progress,
+    /// What it is since a verb changed it; most requests change nothing, and lock nothing.
+    changed: OnceLock<Mutex<Progress>>,
 }
 
 /// What may change while the handler runs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Progress {
     session: Option<Arc<Session>>,
     /// The token that a verb issued during this request; it takes the place of the presented one.
@@ -35,7 +38,7 @@ struct Progress {
 }
 
 /// What the response does to our cookie.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 enum CookieChange {
     /// Nothing.
     #[default]
@@ -59,13 +62,28 @@ impl Exchange {
         Self::new(web, presented, false, Progress { cookie, ..Progress::default() })
     }
 
+    /// A request whose one token could be checked without waiting; see [`Exchange::checked`] for the others. Gives back what it was given if
+    /// not.
+    pub(crate) fn checked_now(web: &Web, presented: Presented) -> Result<Self, Presented> {
+        match presented.only().map(|token| web.sessions().validate_now(token)) {
+            None => Ok(Self::without_session(web.clone(), presented)),
+            Some(None) => Err(presented),
+            Some(Some(outcome)) => Ok(Self::decided(web.clone(), presented, outcome)),
+        }
+    }
+
     /// A request whose token is checked here, once.
     pub(crate) async fn checked(web: Web, presented: Presented) -> Self {
         let Some(token) = presented.only() else {
             return Self::without_session(web, presented);
         };
+        let outcome = web.within(web.sessions().validate(token)).await;
+        Self::decided(web, presented, outcome)
+    }
+
+    fn decided(web: Web, presented: Presented, outcome: Result<Validation, StoreError>) -> Self {
         let has_cookie = presented.cookies > 0;
-        let (undecided, progress) = match web.within(web.sessions().validate(token)).await {
+        let (undecided, progress) = match outcome {
             Ok(Validation::Live { session, renewed }) => {
                 let expires_at = if renewed && has_cookie { web.sessions().cookie_expires_at(&session) } else { None };
                 let cookie = expires_at.map_or(CookieChange::Keep, CookieChange::Extend);
@@ -84,8 +102,8 @@ impl Exchange {
         Self::new(web, presented, undecided, progress)
     }
 
-    fn new(web: Web, presented: Presented, undecided: bool, progress: Progress) -> Self {
-        Self { web, presented, undecided, looked: AtomicBool::new(false), progress: Mutex::new(progress) }
+    fn new(web: Web, presented: Presented, undecided: bool, found: Progress) -> Self {
+        Self { web, presented, undecided, looked: AtomicBool::new(false), found, changed: OnceLock::new() }
     }
 
     /// The exchange of a request, if the layer is over it.
@@ -99,12 +117,12 @@ impl Exchange {
         if self.undecided {
             return Err(Undecided);
         }
-        Ok(self.progress().session.clone())
+        Ok(self.read(|progress| progress.session.clone()))
     }
 
     /// The token that a verb issued during this request.
     pub(crate) fn issued(&self) -> Option<Arc<Token>> {
-        self.progress().issued.clone()
+        self.read(|progress| progress.issued.clone())
     }
 
     /// A verb made a new token: it goes into the cookie, and the session is the request's from now on.
@@ -112,7 +130,7 @@ impl Exchange {
         let session = Arc::new(issued.session);
         let token = Arc::new(issued.token);
         let expires_at = self.web.sessions().cookie_expires_at(&session);
-        let mut progress = self.progress();
+        let mut progress = self.change();
         progress.session = Some(Arc::clone(&session));
         progress.issued = Some(Arc::clone(&token));
         progress.cookie = CookieChange::Set(token, expires_at);
@@ -121,7 +139,7 @@ impl Exchange {
 
     /// The session is over: the cookie goes.
     pub(crate) fn ended(&self) {
-        let mut progress = self.progress();
+        let mut progress = self.change();
         progress.session = None;
         progress.issued = None;
         // A bearer client has no cookie to remove, unless one was set a moment ago: then its removal is what it gets.
@@ -134,30 +152,41 @@ impl Exchange {
         let looked = self.looked.load(Ordering::Relaxed);
         let form = self.web.cookie();
         let now = || self.web.sessions().now();
-        let cookie = match std::mem::take(&mut self.progress().cookie) {
+        let cookie = self.read(|progress| match &progress.cookie {
             CookieChange::Keep => None,
             CookieChange::Extend(at) => {
-                self.presented.only().and_then(|token| form.set(&token.expose(), Some(at), now()))
+                self.presented.only().and_then(|token| form.set(&token.expose(), Some(*at), now()))
             }
-            CookieChange::Set(token, at) => form.set(&token.expose(), at, now()),
+            CookieChange::Set(token, at) => form.set(&token.expose(), *at, now()),
             CookieChange::ClearIfLooked if !looked => None,
             CookieChange::ClearIfLooked | CookieChange::Clear => form.remove(),
-        };
-        let no_store = HeaderValue::from_static("no-store");
+        });
         if let Some(cookie) = cookie {
             headers.append(SET_COOKIE, cookie);
             // Whatever the application says: a shared cache must not hand one user's cookie to another (A26).
-            headers.insert(CACHE_CONTROL, no_store);
-        } else if looked && !headers.contains_key(CACHE_CONTROL) {
-            headers.insert(CACHE_CONTROL, no_store);
-        }
-        if looked {
-            vary_by_cookie(headers);
+            headers.insert(CACHE_CONTROL, NO_STORE);
+        } else if looked {
+            match headers.entry(CACHE_CONTROL) {
+                Entry::Vacant(caching) => {
+                    caching.insert(NO_STORE);
+                }
+                // What is not stored varies by nothing (RFC 9111, section 4.1).
+                Entry::Occupied(caching) if caching.iter().any(|value| value == NO_STORE) => {}
+                Entry::Occupied(_) => vary_by_cookie(headers),
+            }
         }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read<T>(&self, look: impl FnOnce(&Progress) -> T) -> T {
+        match self.changed.get() {
+            None => look(&self.found),
+            Some(changed) => look(&changed.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    fn change(&self) -> MutexGuard<'_, Progress> {
+        let changed = self.changed.get_or_init(|| Mutex::new(self.found.clone()));
+        changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,14 +196,24 @@ fn has_successor(reason: &Invalid) -> bool {
     matches!(reason, Invalid::WrongSecret | Invalid::Ended(Ended { reason: EndReason::Replaced, .. }))
 }
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
+
 fn vary_by_cookie(headers: &mut HeaderMap) {
     let names_it = |value: &HeaderValue| {
         value.to_str().is_ok_and(|value| {
             value.split(',').any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("cookie"))
         })
     };
-    if !headers.get_all(VARY).iter().any(names_it) {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    match headers.entry(VARY) {
+        Entry::Vacant(vary) => {
+            vary.insert(COOKIE);
+        }
+        Entry::Occupied(mut vary) => {
+            if !vary.iter().any(names_it) {
+                vary.append(COOKIE);
+            }
+        }
     }
 }
 

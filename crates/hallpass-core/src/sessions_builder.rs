@@ -1,6 +1,8 @@
 //! How [`Sessions`](crate::Sessions) are set up.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use crate::background::TaskRecord;
 use crate::last_seen::LastSeenBuffer;
@@ -29,7 +31,7 @@ impl SessionsBuilder {
                 clock: Arc::new(SystemClock),
                 entropy: Arc::new(OsEntropy),
                 events: Arc::new(TracingEvents),
-                policies: RwLock::new(Arc::new(Policies::default())),
+                policies: ArcSwap::from_pointee(Policies::default()),
                 pepper: None,
                 mode: ValidationMode::Strict,
                 sweep: SweepSettings::default(),
@@ -43,7 +45,7 @@ impl SessionsBuilder {
     /// Another policy than [`Policies::default`].
     #[must_use]
     pub fn policies(mut self, policies: Policies) -> Self {
-        self.inner.policies = RwLock::new(Arc::new(policies));
+        self.inner.policies = ArcSwap::from_pointee(policies);
         self
     }
 

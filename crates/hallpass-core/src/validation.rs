@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::last_seen::LastSeenBuffer;
 use crate::policy::Deadlines;
 use crate::store::{Record, Renewal, Renewed, Store};
-use crate::{Ended, Event, EventSink, Policies, Session, State, StoreError, Timestamp, Token, TokenHash};
+use crate::{Ended, Event, EventSink, Policies, Policy, Session, State, StoreError, Timestamp, Token, TokenHash};
 
 /// How checks are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,30 +74,71 @@ pub(crate) struct Check<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// What a read row says about a token. Moved once, so its size costs less than a box.
+#[expect(clippy::large_enum_variant, reason = "it lives for microseconds on the stack")]
+enum Decision {
+    /// All is said.
+    Done(Validation),
+    /// It lives, and an extension is due.
+    Due(Session),
+}
+
 impl Check<'_> {
     /// One read; one write more when an extension is due.
     pub(crate) async fn strict(&self, token: &Token, hash: TokenHash) -> Result<Validation, StoreError> {
-        let Some(record) = self.store.find(token.id()).await? else {
-            return Ok(self.refuse(token, Invalid::Unknown));
+        let found = match self.store.find_now(token.id()) {
+            Some(found) => found?,
+            None => self.store.find(token.id()).await?,
         };
-        let deadlines = match self.judge(&record, hash) {
+        match self.decide(token, hash, found) {
+            Decision::Done(validation) => Ok(validation),
+            Decision::Due(session) => self.renew(token, hash, session).await,
+        }
+    }
+
+    /// As [`Check::strict`] where that takes no waiting: the store answers at once, and no extension is due.
+    pub(crate) fn strict_now(&self, token: &Token, hash: TokenHash) -> Option<Result<Validation, StoreError>> {
+        match self.store.find_now(token.id())? {
+            Ok(found) => match self.decide(token, hash, found) {
+                Decision::Done(validation) => Some(Ok(validation)),
+                Decision::Due(_) => None,
+            },
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn decide(&self, token: &Token, hash: TokenHash, found: Option<Record>) -> Decision {
+        let Some(record) = found else {
+            return Decision::Done(self.refuse(token, Invalid::Unknown));
+        };
+        let policy = self.policies.of(&record.session.class);
+        let deadlines = match self.judge(&record, hash, policy) {
             Ok(deadlines) => deadlines,
-            Err(reason) => return Ok(self.refuse(token, reason)),
+            Err(reason) => return Decision::Done(self.refuse(token, reason)),
         };
         let mut session = record.session;
         session.idle_expires_at = deadlines.idle;
         session.absolute_expires_at = deadlines.absolute;
-        let policy = self.policies.of(&session.class);
-        let due_before = self.now.minus(policy.update_age);
-        if session.renewed_at > due_before {
+        if session.renewed_at > self.due_before(policy) {
             self.last_seen.note(session.id, session.last_seen_at, self.now);
-            return Ok(Validation::Live { session: Arc::new(session), renewed: false });
+            Decision::Done(Validation::Live { session: Arc::new(session), renewed: false })
+        } else {
+            Decision::Due(session)
         }
+    }
+
+    /// A session that was extended at this time or earlier is to be extended again.
+    fn due_before(&self, policy: &Policy) -> Timestamp {
+        self.now.minus(policy.update_age)
+    }
+
+    async fn renew(&self, token: &Token, hash: TokenHash, mut session: Session) -> Result<Validation, StoreError> {
+        let policy = self.policies.of(&session.class);
         let renewal = Renewal {
             id: session.id,
             token_hash: hash,
             now: self.now,
-            due_before,
+            due_before: self.due_before(policy),
             idle_expires_at: self.now.plus(policy.max_age).min(session.absolute_expires_at),
         };
         match self.store.renew(&renewal).await {
@@ -119,7 +160,7 @@ impl Check<'_> {
         }
     }
 
-    fn judge(&self, record: &Record, hash: TokenHash) -> Result<Deadlines, Invalid> {
+    fn judge(&self, record: &Record, hash: TokenHash, policy: &Policy) -> Result<Deadlines, Invalid> {
         // The secret first: who does not hold it learns nothing about the session, not even from timing.
         if !record.token_hash.matches(&hash) {
             return Err(Invalid::WrongSecret);
@@ -127,7 +168,7 @@ impl Check<'_> {
         if let State::Ended(ended) = &record.session.state {
             return Err(Invalid::Ended(ended.clone()));
         }
-        let deadlines = self.policies.of(&record.session.class).effective(&record.session);
+        let deadlines = policy.effective(&record.session);
         if deadlines.absolute <= self.now {
             Err(Invalid::AbsoluteTimeout)
         } else if deadlines.idle <= self.now {

@@ -5,7 +5,8 @@ use hallpass_core::{Attributes, Label, SessionId, Timestamp, UserId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::revocation_log::append_changed;
-use crate::row::{self, integer, methods_text};
+use crate::row::{self, integer};
+use crate::sign_in_text;
 use crate::statements::{IS_LIVE, REAUTHENTICATE, RENEW, ROTATE, SET_ATTRIBUTES, SET_LABEL, TOUCH};
 
 pub(crate) fn renew(connection: &Connection, renewal: &Renewal) -> rusqlite::Result<Renewed> {
@@ -36,10 +37,7 @@ pub(crate) fn rotate(connection: &Connection, rotation: &Rotation) -> rusqlite::
             old,
             fresh.idle_expires_at.as_millis(),
             fresh.absolute_expires_at.as_millis(),
-            methods_text(&fresh.authentication),
-            fresh.authentication.source,
-            fresh.client.ip.map(|ip| ip.to_string()),
-            fresh.client.user_agent,
+            sign_in_text::write(&fresh.client, &fresh.authentication),
         ])?,
     };
     if changed == 0 {

@@ -6,7 +6,8 @@ use rusqlite::{Connection, params};
 
 use crate::revocation_log;
 use crate::revoke::{End, end_session};
-use crate::row::{self, integer, methods_text};
+use crate::row::{self, integer};
+use crate::sign_in_text;
 use crate::statements::{EXISTS, INSERT, LIMITED};
 
 /// Inside the writer's transaction: the limit holds under concurrent creations because there is one writer at a time (G10).
@@ -70,12 +71,10 @@ fn insert(connection: &Connection, new: &Record) -> rusqlite::Result<()> {
         session.idle_expires_at.as_millis(),
         session.absolute_expires_at.as_millis(),
         session.label.as_ref().map(|label| label.as_str()),
-        session.client.ip.map(|ip| ip.to_string()),
-        methods_text(&session.authentication),
-        session.authentication.source,
+        sign_in_text::write(&session.client, &session.authentication),
         integer(session.attributes_version),
-        session.client.user_agent,
         session.attributes.to_json(),
+        row::key(session.id),
     ];
     connection.prepare_cached(INSERT)?.execute(columns).map(drop)
 }

@@ -37,6 +37,7 @@ mod revoke;
 mod row;
 mod settle;
 #[doc(hidden)]
+mod sign_in_text;
 pub mod statements;
 mod store;
 mod sweep;

@@ -3,11 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use hallpass_core::StoreError;
-use rusqlite::Connection;
+use hallpass_core::store::Record;
+use hallpass_core::{SessionId, StoreError};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::anchor::ReadMark;
 use crate::database::Database;
+use crate::row;
+use crate::statements::{FIND, FIND_BY_ID};
 
 /// Long reads at once; they run on blocking threads.
 const LONG_READERS: usize = 2;
@@ -34,10 +37,24 @@ impl Readers {
         Ok(Self { short: open(count, cache_kib)?, reads, long: open(LONG_READERS, LONG_CACHE_KIB)? })
     }
 
-    /// A read of microseconds, on the calling thread.
-    pub(crate) fn short<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
+    /// One session: a read of microseconds, on the calling thread.
+    ///
+    /// A read transaction of its own begins here, so it sees every commit of every process that was acknowledged before (G1). It ends with
+    /// the statement.
+    pub(crate) fn find(&self, id: SessionId) -> rusqlite::Result<Option<Record>> {
         self.reads.set();
-        with_one(&self.short, read)
+        let connection = own_or_free(&self.short);
+        let mut find = connection.prepare_cached(FIND)?;
+        let mut rows = find.query([row::key(id)])?;
+        if let Some(row) = rows.next()?
+            && row.get_ref(0)?.as_blob()? == id.as_bytes()
+        {
+            return row::live(row, id).map(Some);
+        }
+        // Unknown, ended, perhaps behind a mark, or another id has its key. A later snapshot is as good: it sees what the first one saw and
+        // more.
+        drop(rows);
+        connection.prepare_cached(FIND_BY_ID)?.query_row([id.as_bytes().as_slice()], row::record).optional()
     }
 
     /// Whether anything is read.
@@ -47,12 +64,8 @@ impl Readers {
 
     /// A read that may take long; not for the threads of an async runtime.
     pub(crate) fn long<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
-        with_one(&self.long, read)
+        read(&own_or_free(&self.long))
     }
-}
-
-fn with_one<T>(connections: &[Mutex<Connection>], read: impl FnOnce(&Connection) -> T) -> T {
-    read(&own_or_free(connections))
 }
 
 fn own_or_free(connections: &[Mutex<Connection>]) -> MutexGuard<'_, Connection> {

@@ -2,17 +2,41 @@
 
 use hallpass_core::store::Record;
 use hallpass_core::{
-    Actor, ActorKind, Attributes, Authentication, Class, Client, EndReason, Ended, Label, Session, SessionId, State,
-    Timestamp, TokenHash, UserId,
+    Actor, ActorKind, Attributes, Class, EndReason, Ended, Label, Session, SessionId, State, Timestamp, TokenHash,
+    UserId,
 };
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Error, Row};
 
-/// Reads the columns of [`FIND`](crate::statements::FIND).
+use crate::sign_in_text;
+
+/// Where a session's row lies: what of its id tells it from others, as a number. A read by it goes down one tree, a read by the id two. Rows
+/// whose ids agree in all of it lie elsewhere, and are found by their ids.
+///
+/// 42 bits of the time (until 2109) and 21 of the random ones (RFC 9562, section 5.7), so that new rows go to the end of the table.
+pub(crate) fn key(id: SessionId) -> i64 {
+    let [t0, t1, t2, t3, t4, t5, r0, r1, r2, r3, ..] = *id.as_bytes();
+    let millis = i64::from_be_bytes([0, 0, t0 & 0x03, t1, t2, t3, t4, t5]);
+    // Leaves out the version and the variant.
+    let random = i64::from(r0 & 0x0f) << 17 | i64::from(r1) << 9 | i64::from(r2 & 0x3f) << 3 | i64::from(r3 >> 5);
+    millis << 21 | random
+}
+
+/// Reads the columns of [`FIND`](crate::statements::FIND) for the session with this id, which has not ended.
+pub(crate) fn live(row: &Row<'_>, id: SessionId) -> rusqlite::Result<Record> {
+    facts(row, id, State::Live)
+}
+
+/// Reads the columns of [`FIND_BY_ID`](crate::statements::FIND_BY_ID).
 pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    facts(row, id(row, 0)?, state(row)?)
+}
+
+fn facts(row: &Row<'_>, id: SessionId, state: State) -> rusqlite::Result<Record> {
     let token_hash = TokenHash::from_bytes(row.get(1)?);
+    let (client, authentication) = parse(row, 11, sign_in_text::read)?;
     let session = Session {
-        id: id(row, 0)?,
+        id,
         user: parse(row, 2, |text| UserId::new(text).ok())?,
         class: parse(row, 3, |text| Class::new(text).ok())?,
         created_at: time(row, 4)?,
@@ -21,22 +45,22 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         last_seen_at: time(row, 7)?,
         idle_expires_at: time(row, 8)?,
         absolute_expires_at: time(row, 9)?,
-        state: state(row)?,
-        label: optional(row, 14, |text| Label::new(text).ok().flatten())?,
-        client: Client { ip: optional(row, 15, |text| text.parse().ok())?, user_agent: row.get(19)? },
-        authentication: Authentication { methods: parse(row, 16, methods)?, source: row.get(17)? },
-        attributes_version: position(row, 18)?,
-        attributes: parse(row, 20, attributes)?,
+        label: optional(row, 10, |text| Label::new(text).ok().flatten())?,
+        client,
+        authentication,
+        attributes_version: position(row, 12)?,
+        attributes: parse(row, 13, attributes)?,
+        state,
     };
     Ok(Record { session, token_hash })
 }
 
 fn state(row: &Row<'_>) -> rusqlite::Result<State> {
-    let Some(at) = row.get::<_, Option<i64>>(10)? else {
+    let Some(at) = row.get::<_, Option<i64>>(14)? else {
         return Ok(State::Live);
     };
-    let by = Actor { kind: parse(row, 11, ActorKind::parse)?, name: row.get(12)? };
-    let reason = parse(row, 13, EndReason::parse)?;
+    let by = Actor { kind: parse(row, 15, ActorKind::parse)?, name: row.get(16)? };
+    let reason = parse(row, 17, EndReason::parse)?;
     Ok(State::Ended(Ended { at: Timestamp::from_millis(at), by, reason }))
 }
 
@@ -78,17 +102,27 @@ fn unreadable(column: usize, error: FromSqlError) -> Error {
     Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
-fn methods(text: &str) -> Option<Vec<String>> {
-    // Nearly every row holds this one.
-    if text == r#"["pwd"]"# { Some(vec![String::from("pwd")]) } else { serde_json::from_str(text).ok() }
-}
-
 fn attributes(text: &str) -> Option<Attributes> {
     // Text of another program is told by its ends; what lies between is parsed when the application looks at it.
     (text.starts_with('{') && text.ends_with('}')).then(|| Attributes::from_stored(text))
 }
 
-/// The methods as JSON text.
-pub(crate) fn methods_text(authentication: &Authentication) -> String {
-    serde_json::to_string(&authentication.methods).unwrap_or_else(|_| String::from("[]"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_of_the_time_and_21_random_bits_and_follows_both() {
+        // 2026-11-24T00:00:00Z is 1_795_478_400_000 ms.
+        let id = SessionId::from_bytes(0x01a2_0a4f_4800_7abc_9ee0_0000_0000_0000_u128.to_be_bytes());
+        assert_eq!(key(id) >> 21, 0x01a2_0a4f_4800);
+        assert_eq!(key(id) & 0x1f_ffff, 0xabc << 9 | 0x1e << 3 | 0x7);
+        let bits = 0x03ff_ffff_ffff_0fff_3fe0_0000_0000_0000_u128;
+        for bit in (0..128).map(|bit| 1_u128 << bit) {
+            let other = SessionId::from_bytes((u128::from_be_bytes(*id.as_bytes()) ^ bit).to_be_bytes());
+            assert_eq!(key(other) != key(id), bits & bit != 0, "{bit:x}");
+            assert!(key(other) >= 0);
+        }
+        assert_eq!(bits.count_ones(), 63);
+    }
 }

@@ -18,15 +18,14 @@ macro_rules! live {
     };
 }
 
-/// The columns of a session in the order that `row.rs` reads, and the mark that ended it if its row does not say so yet: the lowest one
-/// above its epoch, because the first revocation wins. The first look at `max(n)` keeps the usual case, no mark above, at one seek in a
-/// tiny table.
+/// The columns of a session in the order that `row.rs` reads, and its end: from the row, or from the mark that ended it if its row does not say
+/// so yet: the lowest one above its epoch, because the first revocation wins. The first look at `max(n)` keeps the usual case, no mark above,
+/// at one seek in a tiny table.
 macro_rules! session {
     () => {
         "SELECT s.id, s.token_hash, s.user_id, s.class, s.created_at, s.authenticated_at, s.renewed_at, s.last_seen_at, \
-         s.idle_expires_at, s.absolute_expires_at, coalesce(s.ended_at, m.at), coalesce(s.ended_by_kind, m.by_kind), \
-         coalesce(s.ended_by, m.by_name), coalesce(s.ended_reason, m.reason), s.label, s.ip, s.methods, s.source, \
-         s.attributes_version, s.user_agent, s.attributes \
+         s.idle_expires_at, s.absolute_expires_at, s.label, s.sign_in, s.attributes_version, s.attributes, coalesce(s.ended_at, m.at), coalesce(s.ended_by_kind, m.by_kind), \
+         coalesce(s.ended_by, m.by_name), coalesce(s.ended_reason, m.reason) \
          FROM hallpass_sessions s LEFT JOIN hallpass_marks m ON m.n = \
          CASE WHEN s.ended_at IS NULL AND (SELECT max(n) FROM hallpass_marks) > s.epoch THEN min(\
          coalesce((SELECT min(n) FROM hallpass_marks WHERE user_id = s.user_id AND n > s.epoch), 9223372036854775807), \
@@ -34,12 +33,12 @@ macro_rules! session {
     };
 }
 
-/// One session by id as its row says it, and (column 21) whether there is a mark above its epoch: then [`FIND_MARKED`] tells the truth. The
-/// text of a cached statement is hashed at each use, so the columns stand in a view with a short name.
-pub const FIND: &str = "SELECT * FROM hallpass_found WHERE id = ?1";
+/// The session at a key, if it has neither ended nor lies behind a mark, as a view gives it (see the first migration): the columns above up to
+/// the attributes. Where there is none, [`FIND_BY_ID`] tells the truth.
+pub const FIND: &str = "SELECT * FROM hallpass_found WHERE key = ?1";
 
-/// One session by id, with the mark that ended it.
-pub const FIND_MARKED: &str = concat!(session!(), "WHERE s.id = ?1");
+/// One session by id, with its end.
+pub const FIND_BY_ID: &str = concat!(session!(), "WHERE s.id = ?1");
 
 /// Whether an id is taken.
 pub const EXISTS: &str = "SELECT 1 FROM hallpass_sessions WHERE id = ?1";
@@ -51,12 +50,13 @@ pub const IS_LIVE: &str = concat!("SELECT 1 FROM hallpass_sessions s WHERE s.id 
 pub const IS_LIVE_OF: &str =
     concat!("SELECT 1 FROM hallpass_sessions s WHERE s.id = ?1 AND s.user_id = ?3 AND ", live!("?2"));
 
-/// A new session, with the newest log position as its epoch. Fails when the id is taken.
-pub const INSERT: &str = "INSERT INTO hallpass_sessions (id, token_hash, user_id, class, created_at, authenticated_at, renewed_at, \
+/// A new session, with the newest log position as its epoch, at the key `?15` unless another one lies there. Fails when the id is taken.
+pub const INSERT: &str = "INSERT INTO hallpass_sessions (key, id, token_hash, user_id, class, created_at, authenticated_at, renewed_at, \
      last_seen_at, idle_expires_at, absolute_expires_at, epoch, ended_at, ended_position, ended_by_kind, ended_by, \
-     ended_reason, label, ip, methods, source, attributes_version, user_agent, attributes) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, min(?9, ?10), ?10, (SELECT n FROM hallpass_counter WHERE one = 1), NULL, NULL, \
-     NULL, NULL, NULL, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+     ended_reason, label, sign_in, attributes_version, attributes) \
+     VALUES (CASE WHEN EXISTS (SELECT 1 FROM hallpass_sessions WHERE key = ?15) THEN NULL ELSE ?15 END, \
+     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, min(?9, ?10), ?10, (SELECT n FROM hallpass_counter WHERE one = 1), NULL, NULL, \
+     NULL, NULL, NULL, ?11, ?12, ?13, ?14)";
 
 /// What counts against a limit, oldest first.
 pub const LIMITED: &str = concat!(
@@ -82,8 +82,8 @@ pub const ROTATE: &str = concat!(
 /// Replaces the hash and starts both clocks anew.
 pub const REAUTHENTICATE: &str = concat!(
     "UPDATE hallpass_sessions AS s SET token_hash = ?3, authenticated_at = ?2, renewed_at = ?2, \
-     last_seen_at = max(s.last_seen_at, ?2), idle_expires_at = min(?5, ?6), absolute_expires_at = ?6, methods = ?7, source = ?8, \
-     ip = ?9, user_agent = ?10 WHERE s.id = ?1 AND s.token_hash = ?4 AND ",
+     last_seen_at = max(s.last_seen_at, ?2), idle_expires_at = min(?5, ?6), absolute_expires_at = ?6, sign_in = ?7 \
+     WHERE s.id = ?1 AND s.token_hash = ?4 AND ",
     live!("?2")
 );
 
@@ -259,7 +259,7 @@ pub const COUNT_MARKS: &str = "SELECT count(*) FROM hallpass_marks";
 /// Every statement by name.
 pub const ALL: &[(&str, &str)] = &[
     ("FIND", FIND),
-    ("FIND_MARKED", FIND_MARKED),
+    ("FIND_BY_ID", FIND_BY_ID),
     ("EXISTS", EXISTS),
     ("IS_LIVE", IS_LIVE),
     ("IS_LIVE_OF", IS_LIVE_OF),

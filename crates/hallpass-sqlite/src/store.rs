@@ -9,19 +9,16 @@ use hallpass_core::store::{
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Target, Write,
 };
 use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use crate::anchor::Anchor;
 use crate::database::Database;
 use crate::place::{ELSEWHERE, Place};
 use crate::readers::Readers;
 use crate::revoke::Effect;
-use crate::statements::{FIND, FIND_MARKED};
 use crate::write_stats::Counters;
 use crate::writer::{Durability, Writer};
-use crate::{
-    Location, SqliteOptions, WriteStats, change, create, health, list, revocation_log, revoke, row, settle, sweep,
-};
+use crate::{Location, SqliteOptions, WriteStats, change, create, health, list, revocation_log, revoke, settle, sweep};
 
 /// Sessions in one SQLite file.
 ///
@@ -125,6 +122,13 @@ impl SqliteStore {
         let _ = on_blocking_thread(move || writer.finish()).await;
     }
 
+    fn find_on_this_thread(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
+        if !self.place.was_in_place() {
+            return Err(self.database.failures.unavailable(ELSEWHERE));
+        }
+        self.readers.find(id).map_err(|error| self.explain(&error))
+    }
+
     async fn read_long<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -165,23 +169,11 @@ impl Store for SqliteStore {
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
-        if !self.place.was_in_place() {
-            return Err(self.database.failures.unavailable(ELSEWHERE));
-        }
-        // A read transaction of its own begins here, so it sees every commit of every process that was acknowledged before (G1). It ends
-        // with the statement.
-        let found = self.readers.short(|connection| {
-            let mut find = connection.prepare_cached(FIND)?;
-            let mut rows = find.query([id.as_bytes().as_slice()])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            if row.get::<_, Option<bool>>(21)? != Some(true) {
-                return row::record(row).map(Some);
-            }
-            // A later snapshot is as good: it sees what the first one saw and more.
-            drop(rows);
-            connection.prepare_cached(FIND_MARKED)?.query_row([id.as_bytes().as_slice()], row::record).optional()
-        });
-        found.map_err(|error| self.explain(&error))
+        self.find_on_this_thread(id)
+    }
+
+    fn find_now(&self, id: SessionId) -> Option<Result<Option<Record>, StoreError>> {
+        Some(self.find_on_this_thread(id))
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {

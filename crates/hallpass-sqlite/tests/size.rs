@@ -22,9 +22,9 @@ async fn the_file_shrinks_after_a_sweep_and_checks_go_on() {
     rusqlite::Connection::open(&path)
         .unwrap()
         .execute_batch(
-            "INSERT INTO hallpass_sessions SELECT randomblob(16), randomblob(32), user_id || n, class, created_at, authenticated_at, \
+            "INSERT INTO hallpass_sessions SELECT NULL, randomblob(16), randomblob(32), user_id || n, class, created_at, authenticated_at, \
              renewed_at, last_seen_at, idle_expires_at, absolute_expires_at, epoch, ended_at, ended_position, ended_by_kind, ended_by, \
-             ended_reason, label, ip, methods, source, attributes_version, user_agent, attributes FROM hallpass_sessions, \
+             ended_reason, label, sign_in, attributes_version, attributes FROM hallpass_sessions, \
              (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) SELECT n FROM c); \
              PRAGMA wal_checkpoint(TRUNCATE);",
         )

@@ -36,6 +36,8 @@ pub(crate) enum Mode {
     FailsWrites = 4,
     StallsRevoke = 5,
     StallsList = 6,
+    /// Reads need waiting, as in a store behind a network.
+    AnswersLater = 7,
 }
 
 impl FaultyStore {
@@ -64,6 +66,9 @@ impl FaultyStore {
         if self.is(Mode::Stalls) {
             self.stall().await;
         }
+        if self.is(Mode::AnswersLater) {
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 
@@ -83,6 +88,13 @@ impl Store for FaultyStore {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.gate(false).await?;
         self.inner.find(id).await
+    }
+    fn find_now(&self, id: SessionId) -> Option<Result<Option<Record>, StoreError>> {
+        if self.is(Mode::Stalls) || self.is(Mode::AnswersLater) {
+            return None;
+        }
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.is(Mode::Fails) { Some(Err(StoreError::unavailable(DETAIL))) } else { self.inner.find_now(id) }
     }
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
         self.gate(true).await?;

@@ -17,7 +17,7 @@ use http::{Request, StatusCode};
 use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::app::{App, Gate, Options, router};
-use crate::faulty_store::FaultyStore;
+use crate::faulty_store::{FaultyStore, Mode};
 
 fn web() -> Web {
     Web::builder(Sessions::builder(FaultyStore::new()).build().unwrap(), "http://127.0.0.1").build().unwrap()
@@ -59,16 +59,32 @@ impl Service<Request<Body>> for Particular {
 
 #[tokio::test]
 async fn the_service_that_was_polled_ready_is_the_one_that_is_called() {
-    let web = web();
-    let cookie = cookie(&web).await;
-    let calls = Arc::new(AtomicUsize::new(0));
-    let mut service = web.layer().layer(Particular { ready: false, calls: Arc::clone(&calls) });
-    for cookie in ["", &cookie, "session=garbage", &cookie, ""] {
-        let request = Request::builder().header("cookie", cookie).body(Body::empty()).unwrap();
-        let response = service.ready().await.unwrap().call(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
+    for mode in [Mode::Works, Mode::AnswersLater] {
+        let store = FaultyStore::new();
+        let sessions = Sessions::builder(store.clone()).build().unwrap();
+        let web = Web::builder(sessions, "http://127.0.0.1").build().unwrap();
+        let cookie = cookie(&web).await;
+        store.set(mode);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let mut service = web.layer().layer(Particular { ready: false, calls: Arc::clone(&calls) });
+        for cookie in ["", &cookie, "session=garbage", &cookie, ""] {
+            let request = Request::builder().header("cookie", cookie).body(Body::empty()).unwrap();
+            let response = service.ready().await.unwrap().call(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+        }
+        assert_eq!((calls.load(Ordering::SeqCst), store.reads.load(Ordering::SeqCst)), (5, 2));
     }
-    assert_eq!(calls.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn a_store_that_needs_waiting_is_waited_for() {
+    let app = App::start().await;
+    let mut browser = app.signed_in("alice").await;
+    app.store.set(Mode::AnswersLater);
+    assert_eq!(browser.me().await.json()["user"], "alice");
+    let mut other = browser.copy();
+    assert_eq!(other.post("/sign-out", "").await.status / 100, 2);
+    assert_eq!(browser.get("/me").await.status, 401);
 }
 
 #[tokio::test]

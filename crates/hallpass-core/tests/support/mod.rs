@@ -1,5 +1,5 @@
 //! What the behaviour tests share: sessions over the in-memory model with a clock that moves when told.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed helper fails its test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed helper fails its test")]
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -58,6 +58,8 @@ pub struct Probe {
     pub down: AtomicBool,
     pub read_only: AtomicBool,
     pub panic_in_sweep: AtomicBool,
+    /// Reads take waiting, as in a store behind a network.
+    pub answers_later: AtomicBool,
 }
 
 impl Probe {
@@ -84,6 +86,12 @@ impl Store for Probe {
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
         self.reading()?;
         self.store.find(id).await
+    }
+    fn find_now(&self, id: SessionId) -> Option<Result<Option<Record>, StoreError>> {
+        if self.answers_later.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some(self.reading().and_then(|()| self.store.find_now(id).expect("the model answers at once")))
     }
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
         self.renewals.fetch_add(1, Ordering::SeqCst);
@@ -188,15 +196,23 @@ impl House {
         self.clock.set(self.start.plus(offset));
     }
 
+    /// Checks a token as the web layer does.
+    pub async fn check(&self, token: &Token) -> Result<Validation, StoreError> {
+        match self.sessions.validate_now(token) {
+            Some(outcome) => outcome,
+            None => self.sessions.validate(token).await,
+        }
+    }
+
     pub async fn live(&self, token: &Token) -> Option<(Session, bool)> {
-        match self.sessions.validate(token).await.unwrap() {
+        match self.check(token).await.unwrap() {
             Validation::Live { session, renewed } => Some(((*session).clone(), renewed)),
             Validation::Invalid(_) => None,
         }
     }
 
     pub async fn refused(&self, token: &Token) -> Invalid {
-        match self.sessions.validate(token).await.unwrap() {
+        match self.check(token).await.unwrap() {
             Validation::Live { .. } => panic!("the token was accepted"),
             Validation::Invalid(reason) => reason,
         }

@@ -1,7 +1,9 @@
 -- One row per session, live or ended. What a check reads stands first and what may be long stands last: SQLite decodes a row
 -- from its beginning, and only the tail of a long row goes to overflow pages.
 CREATE TABLE hallpass_sessions (
-    id                  BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    -- Made from the id, or any other number where two ids agree in what it is made from.
+    key                 INTEGER PRIMARY KEY,
+    id                  BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
     token_hash          BLOB    NOT NULL CHECK (length(token_hash) = 32),
     user_id             TEXT    NOT NULL CHECK (user_id <> ''),
     class               TEXT    NOT NULL,
@@ -20,11 +22,9 @@ CREATE TABLE hallpass_sessions (
     ended_by            TEXT,
     ended_reason        TEXT,
     label               TEXT,
-    ip                  TEXT,
-    methods             TEXT    NOT NULL,
-    source              TEXT    NOT NULL,
+    -- Address, source, user agent and methods, a line for each.
+    sign_in             TEXT    NOT NULL,
     attributes_version  INTEGER NOT NULL,
-    user_agent          TEXT,
     attributes          TEXT    NOT NULL
 ) STRICT;
 
@@ -68,11 +68,11 @@ CREATE TABLE hallpass_marks (
 ) STRICT;
 CREATE INDEX hallpass_marks_by_user ON hallpass_marks (user_id, n);
 
--- A session as its row says it, with the newest mark there is: one seek in a table that is nearly always empty. Only where that mark
--- is above the session's epoch does the program look which mark ended it. A view, because the text of a statement is hashed at each
--- use: 46 characters instead of hundreds.
+-- What a check reads of a session that has neither ended nor lies behind a mark (one seek in a table that is nearly always empty). Where it
+-- finds nothing, the program looks again by the id, and at the marks. A view, because the text of a statement is hashed at each use: 43
+-- characters instead of hundreds.
 CREATE VIEW hallpass_found AS
 SELECT id, token_hash, user_id, class, created_at, authenticated_at, renewed_at, last_seen_at, idle_expires_at,
-       absolute_expires_at, ended_at, ended_by_kind, ended_by, ended_reason, label, ip, methods, source,
-       attributes_version, user_agent, attributes, epoch < (SELECT max(n) FROM hallpass_marks) AS may_be_marked
-  FROM hallpass_sessions;
+       absolute_expires_at, label, sign_in, attributes_version, attributes, key
+  FROM hallpass_sessions
+ WHERE ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM hallpass_marks WHERE n > epoch);
