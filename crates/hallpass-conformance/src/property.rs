@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use hallpass_core::store::{
@@ -13,12 +14,16 @@ use hallpass_core::{
 };
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
+use crate::any_handle::AnyHandle;
 use crate::builders::{Records, T0, user};
 use crate::history::{Limited, Lives, Owner, Proof, Step, Verb, history};
 use crate::memory::MemoryStore;
 
 /// How many histories [`store_tests!`](crate::store_tests) drives.
 pub const HISTORIES: u32 = 200;
+
+/// How many histories [`shared_store_tests!`](crate::shared_store_tests) drives.
+pub const SHARED_HISTORIES: u32 = 100;
 
 /// Two of them differ in case only.
 const USERS: [&str; 3] = ["alice", "Alice", "bob"];
@@ -65,6 +70,44 @@ where
     }
 }
 
+/// As [`property_test`], on two handles on one fresh database: each verb, and each look at what it left, goes to any of them.
+///
+/// # Panics
+/// As [`property_test`].
+pub fn shared_property_test<F, Fut>(fresh_handles: F, histories: u32)
+where
+    F: Fn(usize) -> Fut + Sync,
+    Fut: Future<Output = Vec<Arc<dyn Store>>>,
+{
+    shared_property_test_from(fresh_handles, histories, 0);
+}
+
+/// As [`shared_property_test`], with the histories of another seed.
+///
+/// # Panics
+/// As [`property_test`].
+pub fn shared_property_test_from<F, Fut>(fresh_handles: F, histories: u32, seed: u64)
+where
+    F: Fn(usize) -> Fut + Sync,
+    Fut: Future<Output = Vec<Arc<dyn Store>>>,
+{
+    property_test_from(over_two(&fresh_handles), histories, seed);
+}
+
+/// A maker of stores that are two handles on one database.
+fn over_two<'a, F, Fut>(fresh_handles: &'a F) -> impl Fn() -> Pin<Box<dyn Future<Output = Arc<dyn Store>> + 'a>> + Sync
+where
+    F: Fn(usize) -> Fut + Sync,
+    Fut: Future<Output = Vec<Arc<dyn Store>>> + 'a,
+{
+    move || {
+        Box::pin(async move {
+            let store: Arc<dyn Store> = Arc::new(AnyHandle::new(fresh_handles(2).await));
+            store
+        })
+    }
+}
+
 /// Whether any of the histories of [`property_test`] shows a difference, without a search for the shortest that does.
 #[doc(hidden)]
 pub fn differs<F, Fut>(fresh_store: F, histories: u32) -> bool
@@ -73,6 +116,16 @@ where
     Fut: Future<Output = Arc<dyn Store>>,
 {
     first_difference(&fresh_store, histories, 0, 0).is_some()
+}
+
+/// As [`differs`], on two handles.
+#[doc(hidden)]
+pub fn shared_differs<F, Fut>(fresh_handles: F, histories: u32) -> bool
+where
+    F: Fn(usize) -> Fut + Sync,
+    Fut: Future<Output = Vec<Arc<dyn Store>>>,
+{
+    differs(over_two(&fresh_handles), histories)
 }
 
 fn first_difference<F, Fut>(fresh_store: &F, histories: u32, seed: u64, shrinking: u32) -> Option<String>
@@ -343,6 +396,11 @@ impl World {
             let found = store.find(id).await.map_err(failed)?;
             if found != expected {
                 return Err(format!("find({id}) answers\n  {found:?}, expected\n  {expected:?}"));
+            }
+            if let Some(found) = store.find_now(id)
+                && found.as_ref().ok() != Some(&expected)
+            {
+                return Err(format!("find_now({id}) answers\n  {found:?}, expected\n  {expected:?}"));
             }
         }
         let (live, everything) = (Filter::default(), Filter { include_ended: true, ..Filter::default() });

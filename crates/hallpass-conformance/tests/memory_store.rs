@@ -10,3 +10,9 @@ async fn fresh_store() -> Arc<dyn Store> {
 }
 
 hallpass_conformance::store_tests!(fresh_store);
+
+async fn fresh_handles(n: usize) -> Vec<Arc<dyn Store>> {
+    vec![fresh_store().await; n]
+}
+
+hallpass_conformance::shared_store_tests!(fresh_handles);

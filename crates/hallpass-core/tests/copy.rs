@@ -1,5 +1,5 @@
 //! Live sessions move between stores, and nothing else is touched.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what should not fail")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what should not fail")]
 
 mod support;
 

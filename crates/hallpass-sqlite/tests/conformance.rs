@@ -22,12 +22,27 @@ fn fresh_path() -> PathBuf {
     ROOT.join(format!("{}.db", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-async fn fresh_store() -> Arc<dyn Store> {
+async fn open(path: PathBuf) -> Arc<dyn Store> {
     let options = SqliteOptions { readers: Some(2), ..SqliteOptions::default() };
-    Arc::new(SqliteStore::open(fresh_path(), options).await.unwrap())
+    Arc::new(SqliteStore::open(path, options).await.unwrap())
+}
+
+async fn fresh_store() -> Arc<dyn Store> {
+    open(fresh_path()).await
+}
+
+/// Stores on one file, as so many processes on one machine would open it.
+async fn fresh_handles(n: usize) -> Vec<Arc<dyn Store>> {
+    let path = fresh_path();
+    let mut handles = Vec::new();
+    for _ in 0..n {
+        handles.push(open(path.clone()).await);
+    }
+    handles
 }
 
 hallpass_conformance::store_tests!(fresh_store);
+hallpass_conformance::shared_store_tests!(fresh_handles);
 
 mod in_memory {
     use super::*;

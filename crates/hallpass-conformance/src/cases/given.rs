@@ -26,6 +26,13 @@ impl Given {
         Self { store, records: Arc::new(Records::seeded(1)) }
     }
 
+    /// Each of the handles, with one maker of records for all.
+    pub(crate) fn on(handles: Vec<Arc<dyn Store>>) -> Vec<Self> {
+        assert!(!handles.is_empty(), "the case wants a handle");
+        let records = Arc::new(Records::seeded(1));
+        handles.into_iter().map(|store| Self { store, records: Arc::clone(&records) }).collect()
+    }
+
     /// A live session of the user, created at [`T0`].
     pub(crate) async fn live(&self, user: &str) -> Record {
         let record = self.records.record(user, T0);
@@ -52,8 +59,13 @@ impl Given {
 
     /// A session of the user that was signed out at [`T0`].
     pub(crate) async fn signed_out(&self, user: &str) -> Record {
+        self.signed_out_at(user, T0).await
+    }
+
+    /// A session of the user that was signed out at that time.
+    pub(crate) async fn signed_out_at(&self, user: &str, at: Timestamp) -> Record {
         let record = self.live(user).await;
-        let outcome = self.end(record.session.id, T0, EndReason::SignedOut).await;
+        let outcome = self.end(record.session.id, at, EndReason::SignedOut).await;
         assert_eq!(outcome.ended, Some(1));
         self.found(record.session.id).await
     }
@@ -68,6 +80,14 @@ impl Given {
 
     pub(crate) async fn found(&self, id: SessionId) -> Record {
         self.store.find(id).await.unwrap().unwrap_or_else(|| panic!("session {id} is kept and should be found"))
+    }
+
+    /// As a check reads it: at once, if the store can.
+    pub(crate) async fn check(&self, id: SessionId) -> Option<Record> {
+        match self.store.find_now(id) {
+            Some(found) => found.unwrap(),
+            None => self.store.find(id).await.unwrap(),
+        }
     }
 
     pub(crate) async fn state(&self, id: SessionId) -> State {
@@ -89,9 +109,14 @@ impl Given {
 
     /// The whole log that is kept.
     pub(crate) async fn log(&self) -> Vec<Change> {
+        self.log_after(0).await
+    }
+
+    /// The log that is kept of what came after the position.
+    pub(crate) async fn log_after(&self, position: u64) -> Vec<Change> {
         let mut log: Vec<Change> = Vec::new();
         loop {
-            let position = log.last().map_or(0, |change| change.position);
+            let position = log.last().map_or(position, |change| change.position);
             let more = self.store.changes_since(position, 500).await.unwrap().entries;
             if more.is_empty() {
                 return log;

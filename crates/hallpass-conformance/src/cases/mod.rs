@@ -6,6 +6,8 @@ use hallpass_core::Store;
 
 mod attempt;
 mod given;
+mod journal;
+mod verdict;
 
 pub mod attributes;
 pub mod create;
@@ -18,7 +20,10 @@ pub mod renew;
 pub mod resurrection;
 pub mod revoke;
 pub mod rotate;
+pub mod shared;
+pub mod storms;
 pub mod sweep;
+pub mod text;
 pub mod touch;
 pub mod upkeep;
 
@@ -116,6 +121,10 @@ macro_rules! __cases {
                 g5_storms_around_everyone,
                 g5_storms_around_the_limit,
             }
+            storms {
+                g5_sixteen_revokers_against_sixteen_writers,
+                g5_sixteen_revokers_and_a_sweep_that_keeps_nothing,
+            }
             log {
                 a_fresh_log_is_empty,
                 one_entry_for_each_in_order,
@@ -163,6 +172,13 @@ macro_rules! __cases {
                 a41_a_mark_outlives_the_rows_behind_it,
                 what_expires_behind_a_mark_leaves,
                 the_living_stay_at_every_time,
+            }
+            text {
+                look_alike_users_have_their_own_sessions,
+                look_alike_users_end_their_own_sessions,
+                look_alike_classes_are_kept_apart,
+                every_text_round_trips_byte_for_byte,
+                the_longest_texts_are_kept_whole,
             }
             upkeep {
                 migrating_again_changes_nothing,

@@ -1,6 +1,7 @@
 //! A store in memory with one defect.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,189 +9,132 @@ use async_trait::async_trait;
 use hallpass_conformance::MemoryStore;
 use hallpass_core::store::{
     ChangeKind, Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
-    RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Target, Write,
+    RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
-use hallpass_core::{
-    Actor, Attributes, Class, EndReason, Ended, Label, SessionId, State, StoreError, Timestamp, UserId,
-};
+use hallpass_core::{Attributes, Ended, Label, SessionId, State, StoreError, Timestamp, UserId};
 
-/// What is wrong with a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Defect {
-    /// Nothing: the wrapper itself passes.
-    None,
-    CreateOverwritesDuplicates,
-    CreateIgnoresThatTheFirstEnded,
-    CreateCutsTheUserAgent,
-    RenewUpserts,
-    RenewIgnoresEnded,
-    RenewPassesAbsolute,
-    RenewIgnoresTheHash,
-    RenewKeepsRenewedAtWhenShortening,
-    RenewLivesAtTheDeadline,
-    RenewIsNotAtomic,
-    RotateWithoutCompare,
-    RotateIsNotLogged,
-    LabelOfForeignSession,
-    AttributesWithoutCompare,
-    AttributesDecidedOutsideTheLock,
-    RevokeIgnoresOwner,
-    RevokeTwiceChangesTheReason,
-    RevokeOthersEndsKeep,
-    RevokeOthersWithoutKeep,
-    RevokeOthersForgetsTheLog,
-    MarkIgnoresOlderSessions,
-    MarkEndsNewerSessions,
-    MarkIsOfTheUserInAnyCase,
-    MarkIsSweptTooEarly,
-    SettleOverwritesTheFirstEnd,
-    LimitCountedOutsideTheLock,
-    LimitEndsTheNewOne,
-    LimitCountsTheDead,
-    LimitIgnoresTheClass,
-    TouchMovesBack,
-    TouchExtends,
-    TouchReachesTheDead,
-    SweepRemovesLiveRows,
-    SweepRemovesEndedRowsWithTheirDeadline,
-    SweepIgnoresTheBatch,
-    LogHasGaps,
-    LogNumbersStartAnewAfterASweep,
-    LogIsSweptInTheMiddle,
-    ListLeaksEnded,
-    ListRepeatsTheLastOfAPage,
-    ListIsOldestFirst,
-    CountIgnoresTheClass,
-    HealthCountsTheExpired,
-}
+use crate::defect::{Defect, Defect as D};
+use crate::likeness::normalised;
 
-use Defect as D;
-
-/// A [`MemoryStore`] with a defect.
+/// A handle on a [`MemoryStore`] with a defect.
 #[derive(Debug)]
 pub(crate) struct Broken {
-    defect: Defect,
-    inner: MemoryStore,
+    pub(crate) defect: Defect,
+    pub(crate) data: Arc<Data>,
+    /// Held by this handle while it creates.
+    pub(crate) creating: tokio::sync::Mutex<()>,
+    /// What this handle found, listed and read of the log since it last wrote.
+    found: Mutex<BTreeMap<SessionId, Option<Record>>>,
+    listed: Mutex<BTreeMap<String, Listing>>,
+    log: Mutex<BTreeMap<(u64, u32), Changes>>,
+    /// The head of the log when this handle last revoked.
+    pub(crate) head: AtomicU64,
+}
+
+/// What all handles share.
+#[derive(Debug, Default)]
+pub(crate) struct Data {
+    pub(crate) inner: MemoryStore,
     /// Every record as it was created.
     copies: Mutex<BTreeMap<SessionId, Record>>,
     /// What the latest mark says of each session that lay behind one and is not settled.
-    marked: Mutex<BTreeMap<SessionId, Ended>>,
-    /// The latest mark of each user.
-    marks: Mutex<BTreeMap<UserId, Ended>>,
+    pub(crate) marked: Mutex<BTreeMap<SessionId, Ended>>,
+    /// The latest mark of each user, and its position.
+    pub(crate) marks: Mutex<BTreeMap<UserId, (u64, Ended)>>,
+    /// Whether a sweep is under way.
+    pub(crate) sweeping: AtomicBool,
 }
 
 impl Broken {
     /// A fresh, empty store with the defect.
     pub(crate) fn store(defect: Defect) -> Arc<dyn Store> {
-        Arc::new(Self {
-            defect,
-            inner: MemoryStore::new(),
-            copies: Mutex::default(),
-            marked: Mutex::default(),
-            marks: Mutex::default(),
-        })
+        Self::handles(defect, 1).remove(0)
     }
 
-    fn is(&self, defect: Defect) -> bool {
+    /// So many handles on one fresh, empty store with the defect.
+    pub(crate) fn handles(defect: Defect, n: usize) -> Vec<Arc<dyn Store>> {
+        let data = Arc::new(Data::default());
+        let handle = || -> Arc<dyn Store> {
+            Arc::new(Self {
+                defect,
+                data: Arc::clone(&data),
+                creating: tokio::sync::Mutex::default(),
+                found: Mutex::default(),
+                listed: Mutex::default(),
+                log: Mutex::default(),
+                head: AtomicU64::new(0),
+            })
+        };
+        (0..n).map(|_| handle()).collect()
+    }
+
+    /// A write through a handle that remembers: it has to look again.
+    pub(crate) fn forget(&self) {
+        lock(&self.found).clear();
+        lock(&self.listed).clear();
+        lock(&self.log).clear();
+    }
+
+    pub(crate) fn is(&self, defect: Defect) -> bool {
         self.defect == defect
     }
 
     fn row(&self, id: SessionId) -> Option<Record> {
-        self.inner.tables().rows.get(&id).cloned()
+        self.data.inner.tables().rows.get(&id).cloned()
     }
 
     /// Changes a row behind the back of the model.
-    fn tamper(&self, id: SessionId, change: impl FnOnce(&mut Record)) {
-        if let Some(row) = self.inner.tables().rows.get_mut(&id) {
+    pub(crate) fn tamper(&self, id: SessionId, change: impl FnOnce(&mut Record)) {
+        if let Some(row) = self.data.inner.tables().rows.get_mut(&id) {
             change(row);
-        }
-    }
-
-    /// Makes room by ending these, and creates without a limit.
-    async fn evict_and_create(
-        &self,
-        new: &Record,
-        now: Timestamp,
-        limit: Limit,
-        counted: Vec<SessionId>,
-    ) -> Result<Created, StoreError> {
-        let excess = (counted.len() + 1).saturating_sub(limit.max as usize);
-        if excess > 0 && limit.refuse {
-            return Ok(Created::LimitReached { live: counted.len() as u32 });
-        }
-        let end = Ended { at: now, by: Actor::system("max_per_user"), reason: EndReason::Limit };
-        let evicted: Vec<SessionId> = counted.into_iter().take(excess).collect();
-        for id in &evicted {
-            let mut tables = self.inner.tables();
-            tables.end(&end, |session| session.id == *id);
-            tables.append(ChangeKind::Ended(*id), now);
-        }
-        match self.inner.create(new, now, None).await? {
-            Created::Created { .. } => Ok(Created::Created { evicted }),
-            other => Ok(other),
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
 impl Store for Broken {
     async fn create(&self, new: &Record, now: Timestamp, limit: Option<Limit>) -> Result<Created, StoreError> {
+        self.forget();
         let id = new.session.id;
         let existing = self.row(id);
         let ended = existing.as_ref().is_some_and(|row| row.session.state != State::Live);
         if self.is(D::CreateOverwritesDuplicates) || (self.is(D::CreateIgnoresThatTheFirstEnded) && ended) {
-            self.inner.tables().rows.remove(&id);
+            self.data.inner.tables().rows.remove(&id);
         }
-        lock(&self.copies).entry(id).or_insert_with(|| new.clone());
+        lock(&self.data.copies).entry(id).or_insert_with(|| new.clone());
         let mut new = new.clone();
         if let Some(user_agent) = &mut new.session.client.user_agent
             && self.is(D::CreateCutsTheUserAgent)
         {
             user_agent.truncate(user_agent.floor_char_boundary(255));
         }
+        if self.is(D::TextIsNormalised) {
+            let session = &mut new.session;
+            session.authentication.source = normalised(&session.authentication.source);
+            session.client.user_agent = session.client.user_agent.as_deref().map(normalised);
+        }
         if let Some(limit) = limit
             && existing.is_none()
+            && let Some(created) = self.create_within(&new, now, limit).await
         {
-            if self.is(D::LimitCountedOutsideTheLock) {
-                let counted = self.inner.tables().counted(&new.session, now, &limit);
-                tokio::task::yield_now().await;
-                return self.evict_and_create(&new, now, limit, counted).await;
-            }
-            if self.is(D::LimitEndsTheNewOne) && !limit.refuse {
-                self.inner.create(&new, now, None).await?;
-                let counted = self.inner.tables().counted(&new.session, now, &limit);
-                let excess = counted.len().saturating_sub(limit.max as usize);
-                let end = Ended { at: now, by: Actor::system("max_per_user"), reason: EndReason::Limit };
-                let evicted: Vec<SessionId> = counted.into_iter().take(excess).collect();
-                for id in &evicted {
-                    let mut tables = self.inner.tables();
-                    tables.end(&end, |session| session.id == *id);
-                    tables.append(ChangeKind::Ended(*id), now);
-                }
-                return Ok(Created::Created { evicted });
-            }
-            if self.is(D::LimitCountsTheDead) {
-                let limit = Limit { renewed_after: Timestamp::EPOCH, authenticated_after: Timestamp::EPOCH, ..limit };
-                return self.inner.create(&new, now, Some(limit)).await;
-            }
-            if self.is(D::LimitIgnoresTheClass) {
-                let mut counted = Vec::new();
-                for class in [Class::WEB, Class::API] {
-                    let of_class = hallpass_core::Session { class, ..new.session.clone() };
-                    counted.extend(self.inner.tables().counted(&of_class, now, &limit));
-                }
-                return self.evict_and_create(&new, now, limit, counted).await;
-            }
+            return created;
         }
-        let created = self.inner.create(&new, now, limit).await?;
-        let mark = lock(&self.marks).get(&new.session.user).cloned();
-        if let Some(mark) = mark
+        let created = self.data.inner.create(&new, now, limit).await?;
+        let (position, mark) = lock(&self.data.marks).get(&new.session.user).cloned().unzip();
+        let position = position.unwrap_or(0);
+        if let Some(mark) = &mark
             && self.is(D::MarkEndsNewerSessions)
             && new.session.created_at < mark.at
+            && matches!(created, Created::Created { .. })
+        {
+            self.tamper(id, |row| row.session.state = State::Ended(mark.clone()));
+        } else if let Some(mark) = mark
+            && self.is(D::EpochIsRemembered)
+            && position > self.head.load(Ordering::SeqCst)
             && matches!(created, Created::Created { .. })
         {
             self.tamper(id, |row| row.session.state = State::Ended(mark));
@@ -199,21 +143,40 @@ impl Store for Broken {
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
-        self.inner.find(id).await
+        if self.is(D::FindIsRemembered) {
+            let found = self.row(id);
+            return Ok(lock(&self.found).entry(id).or_insert(found).clone());
+        }
+        self.data.inner.find(id).await
+    }
+
+    fn find_now(&self, id: SessionId) -> Option<Result<Option<Record>, StoreError>> {
+        let mut found = self.row(id);
+        if self.is(D::FindNowIsRemembered) {
+            found = lock(&self.found).entry(id).or_insert(found).clone();
+        }
+        if let Some(found) = &mut found
+            && self.is(D::FindNowIgnoresMarks)
+            && lock(&self.data.marked).contains_key(&id)
+        {
+            found.session.state = State::Live;
+        }
+        Some(Ok(found))
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
+        self.forget();
         let id = renewal.id;
         let before = self.row(id);
         let mut renewal = *renewal;
         match (self.defect, &before) {
             (D::RenewUpserts, _) => {
-                let answer = self.inner.renew(&renewal).await?;
-                let copy = lock(&self.copies).get(&id).cloned();
+                let answer = self.data.inner.renew(&renewal).await?;
+                let copy = lock(&self.data.copies).get(&id).cloned();
                 return Ok(match copy {
                     Some(mut copy) if answer == Renewed::Gone => {
                         copy.session.idle_expires_at = renewal.idle_expires_at;
-                        self.inner.tables().rows.insert(id, copy);
+                        self.data.inner.tables().rows.insert(id, copy);
                         Renewed::Renewed { idle_expires_at: renewal.idle_expires_at }
                     }
                     _ => answer,
@@ -221,9 +184,19 @@ impl Store for Broken {
             }
             (D::RenewIgnoresEnded, Some(before)) => {
                 self.tamper(id, |row| row.session.state = State::Live);
-                let answer = self.inner.renew(&renewal).await;
+                let answer = self.data.inner.renew(&renewal).await;
                 self.tamper(id, |row| row.session.state = before.session.state.clone());
                 return answer;
+            }
+            (D::RenewWritesTheWholeRowBack, Some(before)) => {
+                let answer = self.data.inner.renew(&renewal).await?;
+                let written = self.row(id);
+                if let (Renewed::Renewed { .. }, Some(mut written)) = (answer, written) {
+                    written.session.state = before.session.state.clone();
+                    tokio::task::yield_now().await;
+                    self.data.inner.tables().rows.insert(id, written);
+                }
+                return Ok(answer);
             }
             (D::RenewIgnoresTheHash, Some(before)) => renewal.token_hash = before.token_hash,
             (D::RenewLivesAtTheDeadline, Some(before)) if before.session.idle_expires_at == renewal.now => {
@@ -235,7 +208,7 @@ impl Store for Broken {
             }
             _ => {}
         }
-        let answer = self.inner.renew(&renewal).await?;
+        let answer = self.data.inner.renew(&renewal).await?;
         let asked = renewal.idle_expires_at;
         if let (Renewed::Renewed { .. }, Some(before)) = (answer, before) {
             if self.is(D::RenewPassesAbsolute) {
@@ -256,9 +229,45 @@ impl Store for Broken {
         {
             rotation.old_hash = row.token_hash;
         }
-        let answer = self.inner.rotate(&rotation).await?;
+        self.forget();
+        let marked = lock(&self.data.marked).contains_key(&rotation.id);
+        let before = self.row(rotation.id);
+        if self.is(D::RotateIgnoresMarks) && marked {
+            self.tamper(rotation.id, |row| row.session.state = State::Live);
+        }
+        if self.is(D::RotateAnswersForMarkedOnes)
+            && marked
+            && before.as_ref().is_some_and(|row| row.token_hash == rotation.old_hash)
+        {
+            return Ok(Write::Done(()));
+        }
+        let answer = self.data.inner.rotate(&rotation).await?;
+        if let Some(mut before) = before
+            && self.is(D::RotateWritesTheWholeRowBack)
+            && answer == Write::Done(())
+        {
+            before.token_hash = rotation.new_hash;
+            tokio::task::yield_now().await;
+            self.data.inner.tables().rows.insert(rotation.id, before);
+        }
+        if self.is(D::RotateIsLoggedLater) && answer == Write::Done(()) {
+            let kind = ChangeKind::Changed(rotation.id);
+            let taken = {
+                let mut tables = self.data.inner.tables();
+                let last = tables.log.back().is_some_and(|change| change.kind == kind);
+                if last {
+                    tables.log.pop_back();
+                    tables.head -= 1;
+                }
+                last
+            };
+            if taken {
+                tokio::task::yield_now().await;
+                self.data.inner.tables().append(kind, rotation.now);
+            }
+        }
         if self.is(D::RotateIsNotLogged) && answer == Write::Done(()) {
-            let mut tables = self.inner.tables();
+            let mut tables = self.data.inner.tables();
             tables.log.pop_back();
             tables.head -= 1;
         }
@@ -272,11 +281,12 @@ impl Store for Broken {
         label: Option<&Label>,
         now: Timestamp,
     ) -> Result<Write<()>, StoreError> {
+        self.forget();
         match self.row(id) {
             Some(row) if self.is(D::LabelOfForeignSession) => {
-                self.inner.set_label(id, &row.session.user, label, now).await
+                self.data.inner.set_label(id, &row.session.user, label, now).await
             }
-            _ => self.inner.set_label(id, owner, label, now).await,
+            _ => self.data.inner.set_label(id, owner, label, now).await,
         }
     }
 
@@ -287,6 +297,7 @@ impl Store for Broken {
         attributes: &Attributes,
         now: Timestamp,
     ) -> Result<Write<u64>, StoreError> {
+        self.forget();
         let mut expected = expected;
         if let Some(row) = self.row(id) {
             let version = row.session.attributes_version;
@@ -298,7 +309,7 @@ impl Store for Broken {
                 expected = self.row(id).map_or(expected, |row| row.session.attributes_version);
             }
         }
-        self.inner.set_attributes(id, expected, attributes, now).await
+        self.data.inner.set_attributes(id, expected, attributes, now).await
     }
 
     async fn list(&self, filter: &Filter, page: Page, now: Timestamp) -> Result<Listing, StoreError> {
@@ -310,7 +321,11 @@ impl Store for Broken {
             let next = u128::from_be_bytes(*after.as_bytes()).saturating_add(1);
             page.after = Some(SessionId::from_bytes(next.to_be_bytes()));
         }
-        let mut listing = self.inner.list(&filter, page, now).await?;
+        let mut listing = self.list_of_all_taken_for(&filter, page, now).await?;
+        if self.is(D::ListIsRemembered) {
+            let key = format!("{filter:?} {page:?} {now:?}");
+            listing = lock(&self.listed).entry(key).or_insert(listing).clone();
+        }
         if self.is(D::ListIsOldestFirst) {
             listing.sessions.reverse();
         }
@@ -322,91 +337,28 @@ impl Store for Broken {
         if self.is(D::CountIgnoresTheClass) {
             filter.class = None;
         }
-        self.inner.count(&filter, now).await
+        let mut page = Page::first(Page::MAX_LIMIT);
+        let mut count = 0;
+        loop {
+            let listing = self.list_of_all_taken_for(&filter, page, now).await?;
+            count += listing.sessions.len() as u64;
+            match listing.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(count),
+            }
+        }
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<RevokeOutcome, StoreError> {
-        let mut revocation = revocation.clone();
-        let end = Ended { at: revocation.now, by: revocation.by.clone(), reason: revocation.reason };
-        let before = self.inner.tables().rows.clone();
-        let is_mark = !matches!(revocation.target, Target::Session { .. });
-        match &mut revocation.target {
-            Target::Session { owner, .. } if self.is(D::RevokeIgnoresOwner) => *owner = None,
-            Target::Session { id, .. } if self.is(D::RevokeTwiceChangesTheReason) => self.tamper(*id, |row| {
-                if row.session.state != State::Live {
-                    row.session.state = State::Ended(end.clone());
-                }
-            }),
-            Target::User(user) if self.is(D::MarkIsOfTheUserInAnyCase) => {
-                let mut tables = self.inner.tables();
-                let ended = tables.end(&end, |session| session.user.as_str().eq_ignore_ascii_case(user.as_str()));
-                let position =
-                    if ended == 0 { 0 } else { tables.append(ChangeKind::User(user.clone()), revocation.now) };
-                return Ok(RevokeOutcome { ended: Some(ended), position });
-            }
-            Target::Others { user, keep } if self.is(D::RevokeOthersWithoutKeep) => {
-                let mut tables = self.inner.tables();
-                let ended = tables.end(&end, |session| session.user == *user && session.id != *keep);
-                let position =
-                    if ended == 0 { 0 } else { tables.append(ChangeKind::User(user.clone()), revocation.now) };
-                return Ok(RevokeOutcome { ended: Some(ended), position });
-            }
-            _ => {}
-        }
-        let outcome = self.inner.revoke(&revocation).await?;
-        if outcome.position == 0 {
-            return Ok(outcome);
-        }
-        if self.is(D::LogHasGaps) && outcome.position.is_multiple_of(2) {
-            self.inner.tables().head += 1;
-        }
-        match &revocation.target {
-            Target::Others { keep, .. } if self.is(D::RevokeOthersEndsKeep) => {
-                self.tamper(*keep, |row| row.session.state = State::Ended(end.clone()));
-            }
-            Target::Others { .. } if self.is(D::RevokeOthersForgetsTheLog) => {
-                let mut tables = self.inner.tables();
-                tables.log.pop_back();
-                tables.head -= 1;
-            }
-            Target::User(user) if self.is(D::MarkIgnoresOlderSessions) => {
-                let oldest = before.values().find(|row| row.session.user == *user && row.session.is_live_at(end.at));
-                if let Some(oldest) = oldest {
-                    self.tamper(oldest.session.id, |row| row.session.state = State::Live);
-                }
-            }
-            Target::User(user) => {
-                lock(&self.marks).insert(user.clone(), end.clone());
-            }
-            _ => {}
-        }
-        if is_mark {
-            for (id, row) in before {
-                let kept = matches!(&revocation.target, Target::Others { keep, .. } if *keep == id);
-                let of_user = match &revocation.target {
-                    Target::User(user) | Target::Others { user, .. } => row.session.user == *user,
-                    _ => true,
-                };
-                let live = row.session.state == State::Live;
-                if of_user && !kept && (live || self.is(D::SettleOverwritesTheFirstEnd)) {
-                    lock(&self.marked).insert(id, end.clone());
-                }
-            }
-        }
-        Ok(outcome)
+        self.end(revocation).await
     }
 
     async fn settle(&self, batch: u32, now: Timestamp) -> Result<Settled, StoreError> {
-        let marked = std::mem::take(&mut *lock(&self.marked));
-        if self.is(D::SettleOverwritesTheFirstEnd) {
-            for (id, end) in marked {
-                self.tamper(id, |row| row.session.state = State::Ended(end));
-            }
-        }
-        self.inner.settle(batch, now).await
+        self.write_ends(batch, now).await
     }
 
     async fn touch(&self, seen: &[LastSeen], now: Timestamp) -> Result<u64, StoreError> {
+        self.forget();
         let mut changed = 0;
         for one in seen {
             let Some(row) = self.row(one.id) else { continue };
@@ -420,7 +372,7 @@ impl Store for Broken {
                     self.tamper(one.id, |row| row.session.last_seen_at = one.at.max(row.session.last_seen_at));
                 }
                 D::TouchExtends => {
-                    let moved = self.inner.touch(std::slice::from_ref(one), now).await?;
+                    let moved = self.data.inner.touch(std::slice::from_ref(one), now).await?;
                     if moved > 0 {
                         self.tamper(one.id, |row| {
                             let by = Duration::from_secs(30 * 86_400);
@@ -429,64 +381,36 @@ impl Store for Broken {
                     }
                     changed += moved;
                 }
-                _ => changed += self.inner.touch(std::slice::from_ref(one), now).await?,
+                _ => changed += self.data.inner.touch(std::slice::from_ref(one), now).await?,
             }
         }
         Ok(changed)
     }
 
     async fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
-        let mut sweep = *sweep;
-        let mut removed = 0;
-        match self.defect {
-            D::SweepRemovesLiveRows => self.inner.tables().rows.retain(|_, row| {
-                let stays = row.session.state != State::Live || row.session.renewed_at > sweep.ended_before;
-                removed += u64::from(!stays);
-                stays
-            }),
-            D::SweepRemovesEndedRowsWithTheirDeadline => self.inner.tables().rows.retain(|_, row| {
-                let ended = row.session.state != State::Live;
-                let stays = !(ended && row.session.idle_expires_at <= sweep.expired_before);
-                removed += u64::from(!stays);
-                stays
-            }),
-            D::SweepIgnoresTheBatch => sweep.batch = u32::MAX,
-            D::LogIsSweptInTheMiddle => self.inner.tables().log.retain(|change| change.at > sweep.log_before),
-            D::MarkIsSweptTooEarly => {
-                let marked = std::mem::take(&mut *lock(&self.marked));
-                for (id, end) in marked {
-                    if end.at <= sweep.ended_before {
-                        self.tamper(id, |row| row.session.state = State::Live);
-                    }
-                }
-            }
-            _ => {}
-        }
-        let mut swept = self.inner.sweep(&sweep).await?;
-        swept.expired += removed;
-        let mut tables = self.inner.tables();
-        if self.is(D::LogNumbersStartAnewAfterASweep) && tables.log.is_empty() {
-            tables.head = 0;
-        }
-        Ok(swept)
+        self.remove(sweep).await
     }
 
     async fn sweepable(&self, sweep: &Sweep) -> Result<u64, StoreError> {
-        self.inner.sweepable(sweep).await
+        self.data.inner.sweepable(sweep).await
     }
 
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
-        self.inner.changes_since(position, limit).await
+        let changes = self.data.inner.changes_since(position, limit).await?;
+        if self.is(D::LogIsRemembered) {
+            return Ok(lock(&self.log).entry((position, limit)).or_insert(changes).clone());
+        }
+        Ok(changes)
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {
-        self.inner.migrate().await
+        self.data.inner.migrate().await
     }
 
     async fn health(&self, now: Timestamp) -> Result<Health, StoreError> {
-        let mut health = self.inner.health(now).await?;
+        let mut health = self.data.inner.health(now).await?;
         if self.is(D::HealthCountsTheExpired) {
-            health.live = self.inner.count(&Filter::default(), Timestamp::EPOCH).await?;
+            health.live = self.data.inner.count(&Filter::default(), Timestamp::EPOCH).await?;
         }
         Ok(health)
     }
