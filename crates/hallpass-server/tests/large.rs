@@ -19,11 +19,11 @@ fn fill(database: &Connection, first: i64, count: i64, deadline: i64) {
     database
         .execute(
             "INSERT INTO hallpass_sessions (id, token_hash, user_id, class, created_at, authenticated_at, renewed_at, last_seen_at,
-                idle_expires_at, absolute_expires_at, epoch, methods, source, attributes_version, attributes, user_agent, ip)
+                idle_expires_at, absolute_expires_at, epoch, sign_in, attributes_version, attributes)
              WITH RECURSIVE c(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM c WHERE i + 1 < ?1 + ?2)
              SELECT unhex(printf('%012x7000%016x', ?3 / 1000 + i, i)), zeroblob(32), 'user-' || (i % 50000), 'web', ?3 - 1000, ?3 - 1000,
-                ?3 - 1000, ?3 - 1000, ?3, ?3, 0, '[\"pwd\"]', 'credentials', 0, '{}',
-                'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0', '192.0.2.7' FROM c",
+                ?3 - 1000, ?3 - 1000, ?3, ?3, 0, '192.0.2.7' || char(10) || 'credentials' || char(10) ||
+                'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0' || char(10) || 'pwd', 0, '{}' FROM c",
             (first, count, deadline),
         )
         .unwrap();
