@@ -91,7 +91,7 @@ impl From<JoinError> for CopyError {
 /// Copies the live sessions of `from` to `to`: ids, hashes of tokens, deadlines, labels, attributes. Both need the same pepper. Ended sessions and
 /// the log stay behind.
 ///
-/// May be interrupted and run again. Two or three reads and a durable write for each session, [`PAGE`] at a time and many at once.
+/// May be interrupted and run again. Two or three reads and a durable write for each session, 500 to a page and 128 at once.
 ///
 /// # Errors
 /// [`CopyError::TargetInUse`] before anything is written; the others at any time.
