@@ -1,0 +1,136 @@
+//! How work reaches the database: time-outs, tries, and the words for what went wrong.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_postgres::{Error, Row};
+
+use crate::checks::Checks;
+use crate::connector::Connector;
+use crate::failure::{Failure, Failures, is_conflict, is_lost, is_unprepared};
+use crate::keys::Keys;
+use crate::lanes::Lanes;
+use crate::session::{Durability, Step};
+
+/// How often work is tried that the server rolled back because of others.
+const ATTEMPTS: u32 = 5;
+
+/// The connections of a store.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) checks: Checks,
+    pub(crate) lanes: Lanes,
+    pub(crate) keys: Keys,
+}
+
+/// Why work was not done.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The server's own answer, rolled back.
+    Server(Error),
+    Failure(Failure),
+}
+
+/// The rows of each statement.
+pub(crate) type Rows = Vec<Vec<Row>>;
+
+/// One piece of work.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Read,
+    Write { durability: Durability, lock_patience: Option<Duration> },
+}
+
+impl Database {
+    pub(crate) fn failures(&self) -> &Failures {
+        self.connector.failures()
+    }
+
+    /// When a verb that begins now has to be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.connector.statement_timeout()
+    }
+
+    /// Reads; a lost connection is no reason to fail, since reading again is as good.
+    pub(crate) async fn read(&self, steps: &[Step<'_>]) -> Result<Rows, Failure> {
+        self.read_until(self.deadline(), steps).await
+    }
+
+    /// [`Self::read`] as a part of a verb that began before.
+    pub(crate) async fn read_until(&self, deadline: Instant, steps: &[Step<'_>]) -> Result<Rows, Failure> {
+        self.run(Work::Read, deadline, steps).await.map_err(|refusal| self.explain(&refusal))
+    }
+
+    /// [`Self::read`] with the server's own answer to a refusal.
+    pub(crate) async fn try_read(&self, steps: &[Step<'_>]) -> Result<Rows, Refusal> {
+        self.run(Work::Read, self.deadline(), steps).await
+    }
+
+    /// Changes something in one transaction. Never tried again once it may have been committed.
+    pub(crate) async fn write(&self, durability: Durability, steps: &[Step<'_>]) -> Result<Rows, Failure> {
+        self.write_until(self.deadline(), durability, steps).await.map_err(|refusal| self.explain(&refusal))
+    }
+
+    /// [`Self::write`] as a part of a verb that began before, with the server's own answer to a refusal.
+    pub(crate) async fn write_until(
+        &self,
+        deadline: Instant,
+        durability: Durability,
+        steps: &[Step<'_>],
+    ) -> Result<Rows, Refusal> {
+        self.run(Work::Write { durability, lock_patience: None }, deadline, steps).await
+    }
+
+    /// A change that waits for locks only so long, and is not durable.
+    pub(crate) async fn write_if_unlocked(&self, patience: Duration, steps: &[Step<'_>]) -> Result<Rows, Refusal> {
+        let work = Work::Write { durability: Durability::Relaxed, lock_patience: Some(patience) };
+        self.run(work, self.deadline(), steps).await
+    }
+
+    async fn run(&self, work: Work, deadline: Instant, steps: &[Step<'_>]) -> Result<Rows, Refusal> {
+        let mut attempt = 1;
+        loop {
+            let lane = self.lanes.take(deadline).await.map_err(Refusal::Failure)?;
+            let patience = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let running = async {
+                match work {
+                    Work::Read => lane.session.read(steps, patience).await,
+                    Work::Write { durability, lock_patience } => {
+                        lane.session.write(durability, steps, patience, lock_patience).await
+                    }
+                }
+            };
+            let Ok(outcome) = tokio::time::timeout_at(deadline, running).await else {
+                lane.session.give_up();
+                return Err(Refusal::Failure(self.failures().unavailable(
+                    "no answer in time; what was under way may or may not have happened, and its connection is given up",
+                )));
+            };
+            let Err(error) = outcome else {
+                return outcome.map_err(Refusal::Server);
+            };
+            drop(lane);
+            let again = is_conflict(&error) || is_unprepared(&error) || (matches!(work, Work::Read) && is_lost(&error));
+            if !again || attempt >= ATTEMPTS {
+                return Err(Refusal::Server(error));
+            }
+            attempt += 1;
+            tokio::time::sleep(pause(attempt)).await;
+        }
+    }
+
+    pub(crate) fn explain(&self, refusal: &Refusal) -> Failure {
+        match refusal {
+            Refusal::Server(error) => self.failures().explain(error),
+            Refusal::Failure(failure) => failure.clone(),
+        }
+    }
+}
+
+/// Those that ran into each other do not meet again.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_micros(RandomState::new().hash_one(attempt) % (u64::from(attempt) * 10_000))
+}

@@ -1,0 +1,120 @@
+//! Sweeping by the time at which rows are due, which renewals leave behind.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what should not fail")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{DAY, NOW, record, revocation, user};
+use hallpass_core::store::{Record, Renewal, Renewed, Sweep, Swept, Target};
+use hallpass_core::{SessionId, Store as _, Timestamp};
+use hallpass_postgres::PostgresStore;
+
+fn at(day: u32) -> Timestamp {
+    NOW.plus(day * DAY)
+}
+
+fn expired_at(day: u32, batch: u32) -> Sweep {
+    Sweep { expired_before: at(day), ended_before: Timestamp::EPOCH, log_before: Timestamp::EPOCH, batch }
+}
+
+/// A session that is idle until the day, and was renewed until the later day if there is one.
+async fn until(store: &PostgresStore, day: u32, renewed: Option<u32>) -> Record {
+    let mut new = record(&user("alice"), NOW);
+    new.session.idle_expires_at = at(day);
+    store.create(&new, NOW, None).await.unwrap();
+    if let Some(day) = renewed {
+        let renewal = Renewal {
+            id: new.session.id,
+            token_hash: new.token_hash,
+            now: NOW.plus(Duration::from_secs(1)),
+            due_before: NOW,
+            idle_expires_at: at(day),
+        };
+        let idle_expires_at = at(day);
+        assert_eq!(store.renew(&renewal).await.unwrap(), Renewed::Renewed { idle_expires_at });
+    }
+    new
+}
+
+async fn is_there(store: &PostgresStore, id: SessionId) -> bool {
+    store.find(id).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn renewed_sessions_stay_until_their_own_deadline_and_the_oldest_go_first() {
+    let (url, store) = common::store().await;
+    // By deadline: 1, 3, 4, 5, 6; by the time at which they are first looked at: 1, 2, 2, 3, 6.
+    let first = until(&store, 1, None).await;
+    let fifth = until(&store, 2, Some(5)).await;
+    let fourth = until(&store, 2, Some(4)).await;
+    let third = until(&store, 3, None).await;
+    let last = until(&store, 6, None).await;
+    let order = [&first, &third, &fourth, &fifth, &last];
+    for gone in 0..order.len() {
+        for (n, record) in order.iter().enumerate() {
+            assert_eq!(is_there(&store, record.session.id).await, n >= gone, "{gone} removed, session {n}");
+        }
+        let swept = store.sweep(&expired_at(6, 1)).await.unwrap();
+        assert_eq!((swept.expired, swept.ended), (1, 0));
+    }
+    assert_eq!(store.sweep(&expired_at(6, 1)).await.unwrap(), Swept::default());
+    // None is looked at again before it can be dead.
+    let living = until(&store, 1, Some(60)).await;
+    assert_eq!(store.sweep(&expired_at(7, 10)).await.unwrap(), Swept::default());
+    assert!(is_there(&store, living.session.id).await);
+    let due: i64 =
+        common::plain(&url).await.query_one("SELECT due_at FROM hallpass_sessions", &[]).await.unwrap().get(0);
+    assert_eq!(due, at(60).as_millis());
+    assert_eq!(store.sweepable(&expired_at(59, 10)).await.unwrap(), 0);
+    assert_eq!(store.sweepable(&expired_at(60, 10)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn many_renewed_ones_do_not_hide_a_dead_one() {
+    let (_, store) = common::store().await;
+    for _ in 0..30 {
+        until(&store, 2, Some(40)).await;
+    }
+    let dead = until(&store, 3, None).await;
+    let (mut removed, mut steps) = (0, 0);
+    loop {
+        let swept = store.sweep(&expired_at(10, 2)).await.unwrap();
+        removed += swept.expired;
+        steps += 1;
+        if !swept.more {
+            break;
+        }
+        assert!(steps < 30, "a sweep without an end");
+    }
+    assert_eq!(removed, 1);
+    assert!(!is_there(&store, dead.session.id).await);
+}
+
+#[tokio::test]
+async fn a_deadline_that_moved_back_is_found_in_time() {
+    let (_, store) = common::store().await;
+    let moved_back = until(&store, 30, Some(2)).await;
+    assert_eq!(store.sweep(&expired_at(3, 10)).await.unwrap().expired, 1);
+    assert!(!is_there(&store, moved_back.session.id).await);
+}
+
+#[tokio::test]
+async fn what_was_revoked_before_it_expired_is_history_and_not_expired() {
+    let (_, store) = common::store().await;
+    for _ in 0..5 {
+        until(&store, 1, None).await;
+    }
+    store.revoke(&revocation(Target::Everyone, NOW)).await.unwrap();
+    let mut sweep = expired_at(3, 2);
+    for _ in 0..5 {
+        let swept = store.sweep(&sweep).await.unwrap();
+        assert_eq!((swept.expired, swept.ended), (0, 0));
+    }
+    sweep.ended_before = NOW;
+    let mut ended = 0;
+    for _ in 0..5 {
+        ended += store.sweep(&sweep).await.unwrap().ended;
+    }
+    assert_eq!(ended, 5);
+}

@@ -1,0 +1,10 @@
+local now, changed = tonumber(ARGV[1]), 0
+for i = 2, #ARGV do
+  local r, at = load(KEYS[B + 2 * i - 3], KEYS[B + 2 * i - 2]), tonumber(ARGV[i])
+  if lives(r, now) and r.seen < at then
+    r.seen = at
+    write_touched(r)
+    changed = changed + 1
+  end
+end
+return changed
