@@ -29,7 +29,7 @@
 //! | `touch` | 2, and 1 for 200 sessions |
 //! | `list`, `count`, `changes_since` | 1 |
 //!
-//! Each call uses one of a bounded number of connections ([`MysqlOptions::connections`]): the protocol answers one statement after the other, so
+//! Each call uses one of a bounded number of connections (`connections` of [`MysqlOptions`]): the protocol answers one statement after the other, so
 //! this number, divided by the time of a round trip, bounds the checks per second. On one machine `find` costs what a hand-written read of two columns
 //! by the same driver's pool costs (0.95 to 0.97 of its time; `examples/read_cost.rs`).
 //!

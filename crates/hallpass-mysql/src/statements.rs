@@ -1,7 +1,7 @@
 //! Every statement that the store runs on rows, in one place, so that a test can ask the server for the plan of each.
 //!
 //! A `?` is a parameter of a prepared statement. `{ids}` and the like stand for lists and values that are written into the text as
-//! hexadecimal literals and integers (see [`literal`](crate::literal)): one round trip for a batch of any size. There is no upsert here, and
+//! hexadecimal literals and integers (see `literal.rs`): one round trip for a batch of any size. There is no upsert here, and
 //! no statement but [`INSERT`] makes a session.
 //!
 //! # Locks
