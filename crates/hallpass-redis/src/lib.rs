@@ -59,7 +59,7 @@
 //! `create` makes a row. A session is two strings, so that a renewal does not touch what a cache may watch. The layout has a version; a program refuses a newer one.
 //!
 //! Deadlines are compared when reading, by the caller's clock. The server's own expiry is only a net: a session leaves an hour
-//! ([`RedisOptions::expiry_grace`]) after its deadline if no sweep removed it, an ended one after [`RedisOptions::ended_retention`]. The indexes have no
+//! ([`RedisOptions::expiry_grace`](field@RedisOptions::expiry_grace)) after its deadline if no sweep removed it, an ended one after [`RedisOptions::ended_retention`](field@RedisOptions::ended_retention). The indexes have no
 //! expiry, because a revocation relies on them: **the sweeper must run**. Expired rows that left by themselves count as swept when their index entries go.
 //!
 //! # The log

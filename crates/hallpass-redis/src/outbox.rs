@@ -75,7 +75,9 @@ pub(crate) async fn logged(
         };
         let relies = before == Before::Everything && matches!(word.as_slice(), b"nothing" | b"keep" | b"pending");
         if let Some(everyone) = everyone.filter(|_| relies) {
-            revoke::complete_everyone(database, everyone).await.map_err(|error| not_logged(database, error))?;
+            revoke::complete_everyone(database, request.place(), everyone)
+                .await
+                .map_err(|error| not_logged(database, error))?;
         }
     }
     database.replicated(replicas)?;
@@ -97,6 +99,7 @@ pub(crate) async fn empty(
     nonce: Option<[u8; 16]>,
 ) -> Result<Option<u64>, StoreError> {
     let mut position = None;
+    let long = waiting.len() >= PART;
     if waiting.is_empty() && (replid.is_empty() || database.is_followed(&replid)) {
         return Ok(None);
     }
@@ -109,7 +112,7 @@ pub(crate) async fn empty(
             break;
         }
         let more = waiting.len() >= PART;
-        if let Err(error) = forget(database, place, &[], b"").await {
+        if let Err(error) = forget(database, place, &waiting, b"").await {
             // The log knows them: whoever finds them again appends nothing.
             tracing::debug!(%error, "entries that are in the log stay in the outbox for now");
             break;
@@ -118,6 +121,13 @@ pub(crate) async fn empty(
             break;
         }
         waiting = read(database, place).await?;
+    }
+    if let (true, None, Some(nonce)) = (long, position, nonce) {
+        // In a long outbox, another program may have come to it first.
+        let command = redis::cmd("GET").arg(known(database, &entry(nonce, 0, 0))).to_owned();
+        let stored = database.read(Place::LOG, &command).await?;
+        position =
+            if stored == Value::Nil { None } else { Some(count(&stored).map_err(|error| database.unreadable(error))?) };
     }
     Ok(position)
 }
@@ -137,13 +147,9 @@ pub(crate) async fn append(
     everyone: &[u8],
 ) -> Result<Vec<u64>, StoreError> {
     let nonce = database.nonce()?;
-    let known = |entry: &Vec<u8>| {
-        let id = entry.iter().take(ENTRY_ID).map(|byte| format!("{byte:02x}")).collect::<String>();
-        database.keys.of(Place::LOG, &format!("p:{id}"))
-    };
     let mut request = database
         .request(&database.scripts.append, Place::LOG)
-        .keys(entries.iter().map(known))
+        .keys(entries.iter().map(|entry| known(database, entry)))
         .argument(nonce)
         .argument(replid)
         .argument(everyone);
@@ -155,6 +161,12 @@ pub(crate) async fn append(
     let positions = positions.map_err(|error| database.unreadable(error))?;
     database.has_followed(replid.to_vec());
     Ok(positions)
+}
+
+/// Where the log remembers the position of an entry.
+fn known(database: &Database, entry: &[u8]) -> Vec<u8> {
+    let id = entry.iter().take(ENTRY_ID).map(|byte| format!("{byte:02x}")).collect::<String>();
+    database.keys.of(Place::LOG, &format!("p:{id}"))
 }
 
 /// Takes entries out of an outbox, and a revocation of everyone that was completed.

@@ -294,9 +294,11 @@ async fn log_everyone(database: &Database, name: [u8; 16], noted: &[u8], at: Tim
 }
 
 /// Completes a revocation of everyone that another task or program began, as a shard noted it. One task does it, the others wait for it.
-pub(crate) async fn complete_everyone(database: &Database, noted: Vec<u8>) -> Result<(), StoreError> {
+pub(crate) async fn complete_everyone(database: &Database, place: Place, noted: Vec<u8>) -> Result<(), StoreError> {
     // Boxed: each of its scripts may itself find something to complete, as far as the compiler knows.
-    Box::pin(mark_everyone(database, noted)).await.map(drop)
+    Box::pin(mark_everyone(database, noted.clone())).await?;
+    // It may have been complete before, and only the note was left.
+    outbox::forget(database, place, &[], &noted).await
 }
 
 /// Completes the revocation of everyone that a program did not live to complete.
@@ -307,7 +309,7 @@ pub(crate) async fn complete_noted(database: &Database) -> Result<(), StoreError
     let command = redis::cmd("GET").arg(database.keys.of(Place::LOG, "everyone")).to_owned();
     let noted = optional(database.read(Place::LOG, &command).await?).map_err(|error| database.unreadable(error))?;
     match noted {
-        Some(noted) => complete_everyone(database, noted).await,
+        Some(noted) => Box::pin(mark_everyone(database, noted)).await.map(drop),
         None => Ok(()),
     }
 }
@@ -322,7 +324,7 @@ pub(crate) async fn complete(database: &Database, place: Place) -> Result<(), St
     let command = redis::cmd("GET").arg(database.keys.of(place, "eo")).to_owned();
     let pending = optional(database.read(place, &command).await?).map_err(|error| database.unreadable(error))?;
     match pending {
-        Some(pending) => complete_everyone(database, pending).await,
+        Some(pending) => complete_everyone(database, place, pending).await,
         None => Ok(()),
     }
 }

@@ -183,6 +183,56 @@ async fn a_number_that_was_lost_does_not_hide_a_revocation_of_everyone() {
     assert_eq!(whole_log(&store).await.len(), 5);
 }
 
+/// A long outbox, and a note of a revocation of everyone that is complete, are what a program leaves that dies late. Both are cleared away, in
+/// the program that remembers it as complete as well as in another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_left_behind_is_cleared_away() {
+    let instance = Instance::start("redis-cluster").await;
+    let places = Places::of(&instance).await;
+    let (primary, shard) = places.elsewhere();
+    let name = user_in(*shard);
+    let prefix = fresh_prefix();
+    let store = RedisStore::open(&instance.direct, options(&prefix)).await.unwrap();
+    let records = records();
+    revoke(&store, Target::Everyone).await.unwrap();
+    let tag = format!("{prefix}{{hp:{shard:02x}}}:");
+    let read: Vec<u8> =
+        redis::from_redis_value(instance.ask(primary, &["GET", &format!("{tag}ev")]).await.unwrap()).unwrap();
+    let mut noted = read;
+    noted.extend_from_slice(&T0.as_millis().to_be_bytes());
+    for text in ["operator", "tests", "revoked"] {
+        noted.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
+        noted.extend_from_slice(text.as_bytes());
+    }
+    let mut position = 1;
+    for another in [false, true] {
+        let other = RedisStore::open(&instance.direct, options(&prefix)).await.unwrap();
+        let store = if another { &other } else { &store };
+        created(store, &records, &name).await;
+        let set = [b"SET", format!("{tag}eo").as_bytes(), noted.as_slice()].map(<[u8]>::to_vec);
+        instance.ask_bytes(primary, &set).await;
+        let mut push = vec![b"RPUSH".to_vec(), format!("{tag}o").into_bytes()];
+        for n in 0..600_u16 {
+            // A name, a number, a kind, a time, and a session.
+            let mut entry = vec![u8::from(another); 14];
+            entry.extend_from_slice(&n.to_be_bytes());
+            entry.extend_from_slice(&1_u16.to_be_bytes());
+            entry.push(b'e');
+            entry.extend_from_slice(&T0.as_millis().to_be_bytes());
+            entry.extend_from_slice(&[*shard; 16]);
+            push.push(entry);
+        }
+        instance.ask_bytes(primary, &push).await;
+        let outcome = revoke(store, Target::User(user(&name))).await.unwrap();
+        position += 601;
+        assert_eq!((outcome.ended, outcome.position), (Some(1), position), "another program: {another}");
+        let left = instance.ask(primary, &["EXISTS", &format!("{tag}o"), &format!("{tag}eo")]).await.unwrap();
+        assert_eq!(left, Value::Int(0), "another program: {another}");
+    }
+    let log = whole_log(&store).await;
+    assert_eq!(log.iter().filter(|change| change.kind == ChangeKind::Everyone).count(), 1, "told once");
+}
+
 /// One primary is killed, or hangs: requests for other shards never fail, those for its shards are unavailable and none hangs, and its replica
 /// takes over with what was acknowledged by it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

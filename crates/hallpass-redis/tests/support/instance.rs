@@ -59,14 +59,24 @@ impl Instance {
 
     /// What one server answers to one command, on a way of its own.
     pub(crate) async fn ask(&self, member: &str, words: &[&str]) -> redis::RedisResult<Value> {
+        let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        self.asked(member, &words).await
+    }
+
+    /// As [`Instance::ask`], for what is no text.
+    pub(crate) async fn ask_bytes(&self, member: &str, words: &[Vec<u8>]) -> Value {
+        self.asked(member, words).await.unwrap()
+    }
+
+    async fn asked(&self, member: &str, words: &[Vec<u8>]) -> redis::RedisResult<Value> {
         let (_, port) = self.members.iter().find(|(name, _)| name == member).unwrap();
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(20)))
             .set_response_timeout(Some(Duration::from_secs(20)));
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
+        let mut command = redis::Cmd::new();
+        command.arg(words);
         command.query_async(&mut connection).await
     }
 
