@@ -7,9 +7,21 @@ const KEPT_FREE_PAGES: u32 = 128;
 /// Pages given back in one step: 2 MiB, a few milliseconds.
 const VACUUM_STEP: u32 = 512;
 
+/// From here on, 32 MiB, each commit gives pages back: a sweep by a program that ends with it must not leave the space to whoever writes next.
+const MANY_FREE_PAGES: u32 = 8192;
+
+/// Whether upkeep is not to wait for a pause.
+pub(crate) fn is_pressing(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(free_pages(connection)? > MANY_FREE_PAGES && is_incremental(connection)?)
+}
+
+fn free_pages(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "freelist_count", |row| row.get(0))
+}
+
 /// One step. Whether another one would find work.
 pub(crate) fn step(connection: &Connection) -> rusqlite::Result<bool> {
-    let free: u32 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+    let free = free_pages(connection)?;
     if free > KEPT_FREE_PAGES && is_incremental(connection)? {
         let pages = (free - KEPT_FREE_PAGES).min(VACUUM_STEP);
         give_back(connection, pages)?;

@@ -185,7 +185,8 @@ impl Thread {
                     self.commit_with(first);
                     quiet = Some(Duration::ZERO);
                     commits += 1;
-                    if commits >= COMMITS_BETWEEN_STEPS {
+                    // A count that cannot be read is no reason to stop: the next pause is soon enough.
+                    if commits >= COMMITS_BETWEEN_STEPS || upkeep::is_pressing(&self.connection).unwrap_or(false) {
                         commits = 0;
                         self.upkeep();
                     }
