@@ -1,16 +1,27 @@
-// Requests per second and CPU time per request of one handler in three forms, in interleaved rounds.
+// Requests per second and CPU time per request of one handler in three forms, in interleaved rounds:
+// node load.mjs PROGRAM ROUNDS [sqlite|postgres|mariadb|redis]
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 
-const [program, roundsText] = process.argv.slice(2);
+const [program, roundsText, engine = "sqlite"] = process.argv.slice(2);
 const rounds = Number(roundsText);
 const SESSIONS = 100_000;
 const SECONDS = 2;
 const MODES = ["bare", "by-hand", "hallpass"];
 const directory = mkdtempSync(join(tmpdir(), "hallpass-load-"));
+const tokens = join(directory, "tokens");
+const services = join(import.meta.dirname, "../scripts/services");
+
+// A database server shares core 1 with the load generator, for both peers alike: core 0 is the application's.
+const started = (kind) => {
+  const arguments_ = ["-c", "1", services, "start", kind, "--owner", String(process.pid)];
+  const { direct, dir } = JSON.parse(execFileSync("taskset", arguments_, { encoding: "utf8" }));
+  return { url: direct, stop: () => execFileSync(services, ["stop", dir]) };
+};
+const database = engine === "sqlite" ? { url: `sqlite:${join(directory, "sessions.db")}`, stop: () => {} } : started(engine);
 
 const freePort = () =>
   new Promise((resolve) => {
@@ -32,7 +43,7 @@ const median = (numbers) => {
 
 async function serve(mode) {
   const address = `127.0.0.1:${await freePort()}`;
-  const child = spawn("taskset", ["-c", "0", program, mode, directory, address], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn("taskset", ["-c", "0", program, mode, database.url, address], { stdio: ["ignore", "pipe", "inherit"] });
   await new Promise((resolve, reject) => {
     child.stdout.once("data", resolve);
     child.once("exit", (code) => reject(new Error(`${mode} ended with ${code}`)));
@@ -41,13 +52,13 @@ async function serve(mode) {
 }
 
 try {
-  execFileSync(program, ["prepare", directory, String(SESSIONS)], { stdio: "inherit" });
+  execFileSync(program, ["prepare", database.url, tokens, String(SESSIONS)], { stdio: "inherit" });
   // Each connection walks through all tokens in its own order, without locality.
   const script = join(directory, "walk.lua");
   writeFileSync(
     script,
     `local tokens = {}
-for line in io.lines("${join(directory, "tokens")}") do tokens[#tokens + 1] = line end
+for line in io.lines("${tokens}") do tokens[#tokens + 1] = line end
 local step = 0
 request = function()
   step = (step + 61803) % #tokens
@@ -76,7 +87,7 @@ end
   }
   const ratio = (mode, base) => figures[mode].rate.map((rate, round) => rate / figures[base].rate[round]);
   const spread = (numbers) => `${Math.min(...numbers).toFixed(2)} to ${Math.max(...numbers).toFixed(2)}`;
-  console.log(`\n${cpus()[0].model}, ${cpus().length} cores, load ${loadavg()[0].toFixed(1)}; ${SESSIONS} sessions, 64 connections, ${rounds} interleaved rounds of ${SECONDS} s, medians\n`);
+  console.log(`\n${cpus()[0].model}, ${cpus().length} cores, load ${loadavg()[0].toFixed(1)}; ${engine}, ${SESSIONS} sessions, 64 connections, ${rounds} interleaved rounds of ${SECONDS} s, medians\n`);
   console.log("| handler | requests/s | CPU per request | of the bare handler | of the hand-written read |");
   console.log("|---|---|---|---|---|");
   for (const mode of MODES) {
@@ -88,5 +99,6 @@ end
   }
   for (const { child } of Object.values(servers)) child.kill();
 } finally {
+  database.stop();
   rmSync(directory, { recursive: true, force: true });
 }

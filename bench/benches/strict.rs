@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use hallpass::{Token, Validation};
-use hallpass_bench::{check_by_hand, fill, fill_by_hand, open, reader};
+use hallpass_bench::by_hand::{self, read, reader};
+use hallpass_bench::{fill, open};
 
 const SESSIONS: usize = 100_000;
 
@@ -14,11 +15,12 @@ fn strict(criterion: &mut Criterion) {
     std::fs::create_dir_all(&directory).expect("a directory");
     let path = directory.join("sessions.db");
     let (sessions, tokens) = runtime.block_on(async {
-        let sessions = open(&path).await.expect("a database");
+        let url = format!("sqlite:{}", path.display());
+        let sessions = open(&url).await.expect("a database");
         let tokens = fill(&sessions, SESSIONS).await.expect("sessions");
+        by_hand::fill(&url, &tokens).await.expect("the hand-written table");
         (sessions, tokens)
     });
-    fill_by_hand(&path, &tokens).expect("the hand-written table");
     let connection = reader(&path).expect("a reader");
     // A stride that is coprime with the number of tokens visits them all in an order without locality.
     let order = |step: &mut usize| {
@@ -31,7 +33,7 @@ fn strict(criterion: &mut Criterion) {
         let mut step = 0;
         bencher.iter(|| {
             let token = &tokens[order(&mut step)];
-            assert!(check_by_hand(&connection, black_box(token), 1).expect("a read").is_some());
+            assert!(read(&connection, black_box(token), 1).expect("a read").is_some());
         });
     });
     group.bench_function("hallpass parse and strict validate", |bencher| {
@@ -43,6 +45,14 @@ fn strict(criterion: &mut Criterion) {
                 let found = sessions.validate(black_box(&token)).await.expect("a read");
                 assert!(matches!(found, Validation::Live { .. }));
             }
+        });
+    });
+    group.bench_function("hallpass parse and strict validate, without a future", |bencher| {
+        let mut step = 0;
+        bencher.iter(|| {
+            let token = Token::parse(tokens[order(&mut step)].as_bytes()).expect("a token");
+            let found = sessions.validate_now(black_box(&token)).expect("no waiting").expect("a read");
+            assert!(matches!(found, Validation::Live { .. }));
         });
     });
     group.finish();

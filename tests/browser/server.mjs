@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { databaseSettings } from "./databases.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const BINARY = resolve(process.env.HALLPASS_BIN ?? join(HERE, "../../target/debug/hallpass"));
@@ -33,7 +34,8 @@ function environment(extra) {
 }
 
 /**
- * Starts `hallpass serve` and resolves when it answers. `settings` are extra environment variables.
+ * Starts `hallpass serve` and resolves when it answers. `settings` are extra environment variables. Its database is its own, of the
+ * engine that HALLPASS_BROWSER_ENGINE names.
  *
  * The result has `origin`, `directory`, `log()` (all it printed), `run(args, {input})` (the command line in the same
  * directory), `kill(signal)` and `close()`. With HALLPASS_TEST_ARTIFACTS set the directory (database and log) is made there and kept.
@@ -47,7 +49,7 @@ export async function startServer(settings = {}) {
   const directory = mkdtempSync(join(artifacts || tmpdir(), "hallpass-browser-"));
   const port = await freePort();
   const origin = `http://127.0.0.1:${port}`;
-  const env = environment({ HALLPASS_LISTEN: `127.0.0.1:${port}`, NO_COLOR: "1", ...settings });
+  const env = environment({ HALLPASS_LISTEN: `127.0.0.1:${port}`, NO_COLOR: "1", ...(await databaseSettings()), ...settings });
 
   const logPath = join(directory, "server.log");
   const logFile = openSync(logPath, "a");

@@ -1,4 +1,5 @@
-//! What a strict check costs in process beside the hand-written read, step by step: `probe DIR [ROUNDS]`, after `server prepare DIR COUNT`.
+//! What a strict check costs in process beside the hand-written read, step by step: `probe DIR [ROUNDS]`, after
+//! `server prepare sqlite:DIR/sessions.db DIR/tokens COUNT`.
 //! Rounds are interleaved; the smallest and the median nanoseconds of each are printed.
 
 use std::hint::black_box;
@@ -6,7 +7,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use hallpass::{Token, Validation};
-use hallpass_bench::{Error, check_by_hand, open, reader};
+use hallpass_bench::by_hand::{read, reader};
+use hallpass_bench::{Error, open};
 
 const READS: usize = 20_000;
 
@@ -18,7 +20,7 @@ async fn main() -> Result<(), Error> {
     let database = directory.join("sessions.db");
     let tokens = std::fs::read_to_string(directory.join("tokens"))?;
     let tokens: Vec<&str> = tokens.lines().collect();
-    let sessions = open(&database).await?;
+    let sessions = open(&format!("sqlite:{}", database.display())).await?;
     let connection = reader(&database)?;
     let store = sessions.store();
     let mut taken: [(&str, Vec<u128>); 4] =
@@ -31,7 +33,7 @@ async fn main() -> Result<(), Error> {
                 step = (step + 61_803) % tokens.len();
                 let text = tokens[step];
                 match *name {
-                    "by hand" => assert!(check_by_hand(&connection, text, 1)?.is_some()),
+                    "by hand" => assert!(read(&connection, text, 1)?.is_some()),
                     "parse and digest" => {
                         black_box(Token::parse(text.as_bytes())?.hash(None));
                     }

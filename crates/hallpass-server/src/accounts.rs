@@ -11,9 +11,15 @@
 //! sessions of this user must end". It goes away only when they have ended, and whoever finds it
 //! (the command, the running server, the next start) finishes the work; see [`crate::session_ends`].
 
+pub mod copy;
 mod email;
+pub mod mysql;
 mod name;
+pub mod postgres;
+mod rows;
+mod sql;
 pub mod sqlite;
+mod steps;
 
 use std::fmt;
 
@@ -23,21 +29,22 @@ use secrecy::SecretString;
 
 pub use self::email::{Email, EmailRefused};
 pub use self::name::{DisplayName, NameRefused};
+pub use self::sql::SqlAccounts;
 use crate::password::PasswordHash;
 
 /// Most accounts on one page of [`Accounts::list`].
 pub const MAX_PAGE: u16 = 1_000;
 
-/// The id of an account: opaque text of 1 to 255 bytes. hallpass's own accounts get a UUIDv7, so that
+/// The id of an account: opaque text of 1 to 255 bytes, without NUL. hallpass's own accounts get a UUIDv7, so that
 /// ids sort by creation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(Box<str>);
 
 impl AccountId {
-    /// `None` when `text` is empty or longer than 255 bytes, the bounds of a session's user id.
+    /// `None` when `text` is empty, longer than 255 bytes or holds NUL: the bounds of a session's user id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (1..=255).contains(&text.len()).then(|| Self(text.into()))
+        ((1..=255).contains(&text.len()) && !text.contains('\0')).then(|| Self(text.into()))
     }
 
     /// The id as text.
@@ -54,7 +61,7 @@ impl fmt::Display for AccountId {
 }
 
 /// One user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Account {
     /// Never used again, also after deletion.
@@ -104,6 +111,19 @@ pub enum FirstCreated {
     Account(Account),
     /// The code is wrong, expired or used up, or accounts exist already. Which one is not said.
     Refused,
+}
+
+/// What became of an account that came from another database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopted {
+    /// It was not there, and is now.
+    Created,
+    /// It was there and something was different, which is as given now.
+    Updated,
+    /// It was there, the same in everything.
+    Present,
+    /// Another account has that email; nothing changed.
+    EmailTaken,
 }
 
 /// A change whose sessions may not all have ended yet.
@@ -166,6 +186,10 @@ pub enum AccountsError {
 pub trait Accounts: Send + Sync + fmt::Debug {
     /// Creates an account with a new id. A used email is the outcome [`Created::Duplicate`].
     async fn create(&self, new: NewAccount, now_ms: i64) -> Result<Created, AccountsError>;
+
+    /// Makes the account as it is elsewhere: its id, times, password and all. One that is there already under this id becomes like it.
+    /// For moving accounts between databases alone: it ends no sessions, and leaves no [`PendingEnd`].
+    async fn adopt(&self, account: &Account) -> Result<Adopted, AccountsError>;
 
     /// The account with this id.
     async fn find(&self, id: &AccountId) -> Result<Option<Account>, AccountsError>;

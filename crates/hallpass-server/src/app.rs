@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use hallpass_core::{Clock as _, SystemClock};
 use serde_json::json;
 
-use crate::cli::{self, Command, Exit, UserCommand};
+use crate::cli::{self, Command, CopyArgs, Exit, UserCommand};
 use crate::commands;
+use crate::commands::copy::Move;
 use crate::engine::Engine;
 use crate::output::{Output, is_broken_pipe};
 use crate::settings::{self, Settings, SettingsError};
@@ -59,19 +60,27 @@ fn dispatch(command: Command, flags: &clap::ArgMatches, output: &mut Output<'_>)
 }
 
 async fn with_settings(command: Command, settings: Settings, output: &mut Output<'_>) -> Result<()> {
-    match command {
+    match &command {
         Command::Doctor => return commands::doctor::run(&settings, output).await,
         Command::Policy => return commands::policy::run(&settings.policy.policies()?, output),
+        Command::Copy(args) => return commands::copy::run(&to_move(args, &settings)?, &settings, output).await,
         _ => {}
     }
     // In the wrong directory an emergency's "revoke everyone" would make an empty database and report success.
     let may_create =
         matches!(command, Command::Serve | Command::Migrate | Command::User { command: UserCommand::Add { .. } });
-    if !may_create && !settings.database.exists() {
-        bail!(
-            "there is no database at {}; run this where the server runs, or name it with the setting `database_url` (HALLPASS_DATABASE_URL, --database-url)",
-            settings.database
-        );
+    if !may_create {
+        for (there, place, key) in [
+            (settings.database.exists(), settings.database.to_string(), "database"),
+            (settings.accounts.exists(), settings.accounts.to_string(), "accounts"),
+        ] {
+            if !there {
+                bail!(
+                    "there is no database at {place}; run this where the server runs, or name it with the setting `{key}_url` (HALLPASS_{}_URL, --{key}-url)",
+                    key.to_uppercase()
+                );
+            }
+        }
     }
     let engine = Engine::open(&settings).await?;
     match command {
@@ -88,9 +97,18 @@ async fn with_settings(command: Command, settings: Settings, output: &mut Output
         Command::Sessions { command } => commands::sessions::run(command, &engine, output).await,
         Command::Cleanup { dry_run } => commands::cleanup::run(dry_run, &engine, output).await,
         Command::Migrate => migrated(&settings, &engine, output).await,
-        // Answered above, without a database.
-        Command::Doctor | Command::Policy | Command::Completions { .. } | Command::Settings => Ok(()),
+        // Answered above.
+        Command::Doctor | Command::Policy | Command::Copy(_) | Command::Completions { .. } | Command::Settings => {
+            Ok(())
+        }
     }
+}
+
+fn to_move(args: &CopyArgs, settings: &Settings) -> Result<Move> {
+    let from = settings::database_of_flag("from", args.from.as_deref(), args.from_file.as_deref())?;
+    let to = settings::database_of_flag("to", args.to.as_deref(), args.to_file.as_deref())?;
+    let to = to.context("name the target with --to")?;
+    Ok(Move { from: from.unwrap_or_else(|| settings.database.clone()), to, sessions_only: args.sessions_only })
 }
 
 /// Opening the database has migrated it; this says to what.

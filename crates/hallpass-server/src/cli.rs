@@ -4,6 +4,7 @@
 //! after a subcommand.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -72,6 +73,8 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Copy live sessions, and the accounts beside them, to another database, so that nobody has to sign in again
+    Copy(CopyArgs),
     /// Show the session policy in force
     Policy,
     /// Check configuration, database and clocks, and say how to fix what is wrong
@@ -86,6 +89,27 @@ pub enum Command {
     /// Print the documentation's table of settings
     #[command(hide = true)]
     Settings,
+}
+
+/// `hallpass copy ...`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["to", "to_file"]))]
+pub struct CopyArgs {
+    /// Where the sessions are now (default: the database of the settings)
+    #[arg(long, value_name = "URL", conflicts_with = "from_file")]
+    pub from: Option<String>,
+    /// A file that holds that URL, for one with a password
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+    /// Where they shall be: a database that no program uses yet
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
+    /// A file that holds that URL, for one with a password
+    #[arg(long, value_name = "FILE")]
+    pub to_file: Option<PathBuf>,
+    /// Leave the accounts where they are
+    #[arg(long)]
+    pub sessions_only: bool,
 }
 
 /// `hallpass user ...`

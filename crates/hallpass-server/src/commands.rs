@@ -1,6 +1,7 @@
 //! What the commands do, apart from where their parts come from.
 
 pub mod cleanup;
+pub mod copy;
 pub mod doctor;
 pub mod policy;
 pub mod sessions;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use argon2::password_hash::{self, phc};
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
 use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::settings::PasswordCost;
@@ -68,6 +69,15 @@ pub enum PasswordRefused {
 /// A stored hash in PHC form (`$argon2id$v=19$...`). `Debug` hides it.
 #[derive(Debug, Clone)]
 pub struct PasswordHash(SecretString);
+
+/// The same text: the same password under the same salt. Two hashes of one password are not equal.
+impl PartialEq for PasswordHash {
+    fn eq(&self, other: &Self) -> bool {
+        bool::from(self.expose().as_bytes().ct_eq(other.expose().as_bytes()))
+    }
+}
+
+impl Eq for PasswordHash {}
 
 impl PasswordHash {
     /// Takes a hash from storage. It is judged when it is used.

@@ -4,6 +4,7 @@
 //! [`Settings`] the high half (values that can be used). This is the only module that reads the
 //! environment.
 
+mod database;
 pub mod definition;
 mod error;
 mod policy;
@@ -11,7 +12,6 @@ mod sources;
 mod values;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
+pub use self::database::{Database, DatabaseUrl, RedisDatabase, SqlDatabase};
 pub use self::definition::{add_flags, markdown};
 pub use self::error::{Origin, SettingsError};
 pub use self::policy::{ClassOverride, PolicySettings, SessionLimit};
@@ -32,14 +33,6 @@ use hallpass_core::{AbsoluteTimeout, OnLimit, Preset};
 pub const MIN_SECRET_BYTES: usize = 32;
 
 const MAKE_SECRET: &str = "make one with: openssl rand -base64 32";
-
-/// Where sessions and accounts are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Database {
-    /// An SQLite file.
-    Sqlite(PathBuf),
-}
 
 /// How a request's session is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +77,10 @@ impl Default for PasswordCost {
 pub struct Settings {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Sessions and accounts.
+    /// Sessions.
     pub database: Database,
+    /// Accounts.
+    pub accounts: SqlDatabase,
     /// Bearer secret of the cleanup endpoint. `None`: the endpoint does not exist.
     pub cron_secret: Option<SecretString>,
     /// Key of the CSRF token. `None`: the one kept in the database.
@@ -136,7 +131,8 @@ impl Settings {
         let insecure_http = read.or("insecure_http", values::switch, || false)?;
         let public_url = read.get("public_url", values::origin)?;
         check_transport(sources, public_url.as_ref(), listen, insecure_http)?;
-        let database = read.or("database_url", values::sqlite_path, || PathBuf::from("hallpass.db"))?;
+        let database = read.or("database_url", Database::parse, Database::default)?;
+        let accounts = read.or("accounts_url", SqlDatabase::parse, || database.for_accounts())?;
         let log = read.or(
             "log",
             |text| match tracing_subscriber::EnvFilter::try_new(text) {
@@ -168,7 +164,8 @@ impl Settings {
         )?;
         Ok(Self {
             listen,
-            database: Database::Sqlite(database),
+            database,
+            accounts,
             cron_secret: read.secret("cron_secret")?,
             auth_secret: read.secret("auth_secret")?,
             pepper: read.secret("pepper")?,
@@ -301,6 +298,29 @@ fn choice(key: &str, text: &str) -> Problem {
     (format!("{text:?} is none of its words"), format!("use one of: {words}"))
 }
 
+/// The database that a command's own flag names: `--NAME URL`, or `--NAME-file PATH` with the URL in a file.
+///
+/// # Errors
+/// An unreadable file, and a URL that is none.
+pub fn database_of_flag(name: &str, url: Option<&str>, path: Option<&Path>) -> Result<Option<Database>, SettingsError> {
+    let raw = sources::of_flag(name, url, path)?;
+    raw.map(|raw| parsed(name, &raw, Database::parse)).transpose()
+}
+
+/// Adds name and origin to what goes wrong.
+fn parsed<T>(
+    key: &str,
+    raw: &sources::Raw,
+    parse: impl FnOnce(&str) -> Result<T, Problem>,
+) -> Result<T, SettingsError> {
+    parse(&raw.text).map_err(|(problem, fix)| SettingsError::Invalid {
+        key: key.to_owned(),
+        origin: raw.origin.clone(),
+        problem,
+        fix,
+    })
+}
+
 /// Reads single settings, adding name and origin to what goes wrong.
 struct Reader<'a> {
     sources: &'a Sources,
@@ -308,15 +328,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn get<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, Problem>) -> Result<Option<T>, SettingsError> {
-        let Some(raw) = self.sources.get(key) else {
-            return Ok(None);
-        };
-        parse(&raw.text).map(Some).map_err(|(problem, fix)| SettingsError::Invalid {
-            key: key.to_owned(),
-            origin: raw.origin.clone(),
-            problem,
-            fix,
-        })
+        self.sources.get(key).map(|raw| parsed(key, raw, parse)).transpose()
     }
 
     fn or<T>(
@@ -350,24 +362,6 @@ impl Reader<'_> {
             Ok(Some(SecretString::from(text.to_owned())))
         })?;
         Ok(secret.flatten())
-    }
-}
-
-impl Database {
-    /// Whether it is there already.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        match self {
-            Self::Sqlite(path) => path.exists(),
-        }
-    }
-}
-
-impl fmt::Display for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-        }
     }
 }
 

@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed helper fails its test")]
 
+#[path = "databases/mod.rs"]
+mod databases;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hallpass_server::accounts::{
-    Account, AccountId, Accounts, Created, DisplayName, Email, EndReason, FirstCreated, NewAccount, ServerSecret,
+    Account, AccountId, Accounts, Adopted, Created, DisplayName, Email, EndReason, FirstCreated, NewAccount,
+    ServerSecret,
 };
 use hallpass_server::password::PasswordHash;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -70,6 +74,26 @@ async fn create_and_find(accounts: Arc<dyn Accounts>) {
     assert!(accounts.find(&nobody()).await.unwrap().is_none());
     assert!(accounts.find_by_email(&email("x@example.com")).await.unwrap().is_none());
     assert!(accounts.pending_ends(10).await.unwrap().is_empty());
+}
+
+async fn text_is_kept_and_compared_byte_for_byte(accounts: Arc<dyn Accounts>) {
+    let odd = "\u{1f642} \\ ' \" % _ ? $1 hp.hallpass_ ; --";
+    let wanted = NewAccount { name: DisplayName::parse(odd).unwrap(), ..new("o'brien?@ex\u{e4}mple.com") };
+    let Created::Account(created) = accounts.create(wanted, NOW).await.unwrap() else { panic!() };
+    let found = accounts.find_by_email(&created.email).await.unwrap().unwrap();
+    assert_eq!((found.id.as_str(), found.name.as_str()), (created.id.as_str(), odd));
+    for other in
+        [created.id.as_str().to_uppercase(), format!("{} ", created.id), format!("{}%", &created.id.as_str()[..20])]
+    {
+        // An id of digits alone has no upper case.
+        if other != created.id.as_str() {
+            assert!(accounts.find(&AccountId::parse(&other).unwrap()).await.unwrap().is_none(), "{other:?}");
+        }
+    }
+    // An accent more is another address.
+    assert!(accounts.find_by_email(&email("o'brien?@example.com")).await.unwrap().is_none());
+    assert!(matches!(accounts.create(new("o'brien?@example.com"), NOW).await.unwrap(), Created::Account(_)));
+    assert!(AccountId::parse("a\0b").is_none());
 }
 
 async fn an_account_may_have_no_password(accounts: Arc<dyn Accounts>) {
@@ -174,6 +198,7 @@ async fn a08_a_new_password_raises_the_version_and_leaves_an_end(accounts: Arc<d
 async fn a_rehash_ends_nothing_and_never_undoes_a_new_password(accounts: Arc<dyn Accounts>) {
     let account = given(&*accounts, "a@example.com").await;
     let (one, two, three) = (hash("$argon2id$one"), hash("$argon2id$two"), hash("$argon2id$three"));
+    assert!(accounts.rehash(&account.id, &one, one.clone()).await.unwrap(), "the same is no failure");
     assert!(accounts.rehash(&account.id, &one, two.clone()).await.unwrap());
     let found = accounts.find(&account.id).await.unwrap().unwrap();
     assert_eq!(found.credentials_version, 1);
@@ -272,6 +297,48 @@ async fn a_setup_code_must_be_the_offered_one_in_time_and_alone(accounts: Arc<dy
     assert!(refused([9; 32], NOW).await, "replaced after the deletion");
 }
 
+async fn an_adopted_account_is_as_it_was(accounts: Arc<dyn Accounts>) {
+    // From an engine that is known to keep everything.
+    let directory = tempfile::tempdir().unwrap();
+    let other = hallpass_server::accounts::sqlite::SqliteAccounts::open(&directory.path().join("other.db")).unwrap();
+    let Created::Account(plain) =
+        other.create(NewAccount { password_hash: None, ..new("plain@example.com") }, NOW).await.unwrap()
+    else {
+        panic!("duplicate in an empty database")
+    };
+    let rich = given(&other, "rich@example.com").await;
+    other.set_password(&rich.id, hash("$argon2id$two"), NOW).await.unwrap();
+    let rich = other.disable(&rich.id, NOW + 7).await.unwrap().unwrap();
+    for account in [&plain, &rich] {
+        assert_eq!(accounts.adopt(account).await.unwrap(), Adopted::Created);
+        assert_eq!(accounts.find(&account.id).await.unwrap().as_ref(), Some(account));
+        assert_eq!(accounts.adopt(account).await.unwrap(), Adopted::Present);
+    }
+    assert_eq!(accounts.count().await.unwrap(), 2);
+    assert!(accounts.pending_ends(10).await.unwrap().is_empty(), "no session ends");
+    assert!(!accounts.offer_setup([1; 32], i64::MAX).await.unwrap(), "it counts as any other");
+
+    // What changed there changes here, in every column that can.
+    let changed = other.enable(&rich.id).await.unwrap().unwrap();
+    let newer = other.set_password(&plain.id, hash("$argon2id$new"), NOW).await.unwrap().unwrap();
+    for account in [&changed, &newer] {
+        assert_eq!(accounts.adopt(account).await.unwrap(), Adopted::Updated);
+        assert_eq!(accounts.find(&account.id).await.unwrap().as_ref(), Some(account));
+    }
+    assert_eq!(accounts.count().await.unwrap(), 2);
+}
+
+async fn an_adopted_account_never_takes_the_email_of_another(accounts: Arc<dyn Accounts>) {
+    let ours = given(&*accounts, "zoe@example.com").await;
+    let directory = tempfile::tempdir().unwrap();
+    let other = hallpass_server::accounts::sqlite::SqliteAccounts::open(&directory.path().join("other.db")).unwrap();
+    let theirs = given(&other, "zoe@example.com").await;
+    assert_eq!(accounts.adopt(&theirs).await.unwrap(), Adopted::EmailTaken);
+    assert!(accounts.find(&theirs.id).await.unwrap().is_none());
+    assert_eq!(accounts.find(&ours.id).await.unwrap(), Some(ours));
+    assert_eq!(accounts.count().await.unwrap(), 1);
+}
+
 macro_rules! engine {
     ($engine:ident, $given:expr, [$($test:ident),* $(,)?]) => {
         mod $engine {
@@ -293,6 +360,7 @@ macro_rules! conformance {
             $given,
             [
                 create_and_find,
+                text_is_kept_and_compared_byte_for_byte,
                 an_account_may_have_no_password,
                 a_duplicate_email_is_an_outcome_and_changes_nothing,
                 parallel_creations_of_one_email_make_one_account,
@@ -304,6 +372,8 @@ macro_rules! conformance {
                 a_server_secret_is_made_once,
                 a42_of_parallel_uses_of_the_setup_code_one_wins,
                 a_setup_code_must_be_the_offered_one_in_time_and_alone,
+                an_adopted_account_is_as_it_was,
+                an_adopted_account_never_takes_the_email_of_another,
             ]
         );
     };
@@ -315,4 +385,37 @@ conformance!(sqlite, {
     let accounts: std::sync::Arc<dyn hallpass_server::accounts::Accounts> =
         std::sync::Arc::new(hallpass_server::accounts::sqlite::SqliteAccounts::open(&path).unwrap());
     (directory, accounts)
+});
+
+conformance!(postgres, {
+    let url = crate::databases::fresh_postgres();
+    let accounts = hallpass_server::accounts::postgres::connect(&url).await.unwrap();
+    ((), std::sync::Arc::new(accounts) as std::sync::Arc<dyn hallpass_server::accounts::Accounts>)
+});
+
+/// Behind `PgBouncer` in transaction mode, where each transaction may have another connection of the server.
+mod pooled {
+    use std::sync::OnceLock;
+
+    use crate::databases::instance::Instance;
+
+    /// One for all tests; it ends with this process.
+    static POOLER: OnceLock<Instance> = OnceLock::new();
+
+    pub(crate) fn fresh() -> String {
+        let server = crate::databases::service(crate::databases::POSTGRES);
+        let pooler = POOLER.get_or_init(|| Instance::start("pgbouncer", &["--postgres", &server]));
+        crate::databases::with_parameter(&pooler.url, &format!("schema={}", crate::databases::fresh_name()))
+    }
+}
+
+conformance!(pgbouncer, {
+    let accounts = hallpass_server::accounts::postgres::connect(&crate::pooled::fresh()).await.unwrap();
+    ((), std::sync::Arc::new(accounts) as std::sync::Arc<dyn hallpass_server::accounts::Accounts>)
+});
+
+conformance!(mariadb, {
+    let url = crate::databases::fresh_mariadb().await;
+    let accounts = hallpass_server::accounts::mysql::connect(&url).await.unwrap();
+    ((), std::sync::Arc::new(accounts) as std::sync::Arc<dyn hallpass_server::accounts::Accounts>)
 });

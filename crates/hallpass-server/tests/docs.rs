@@ -45,21 +45,35 @@ fn known_tests() -> BTreeSet<String> {
     found
 }
 
-/// The names in the last column of a document's tables, each in backticks.
+/// The last cell of a row of a table.
+fn last_cell(line: &str) -> Option<&str> {
+    line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit(" | ").next()
+}
+
+fn in_backticks(cell: &str) -> impl Iterator<Item = String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+/// The tests that the tables of a document name in their last column, where that says what shows the row.
 fn named_tests(text: &str) -> Vec<String> {
-    text.lines()
-        .filter(|line| line.starts_with("| ") && line.ends_with(" |"))
-        .filter_map(|line| line.trim_end_matches(" |").rsplit(" | ").next())
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
-        .collect()
+    let mut in_table = false;
+    let mut named = Vec::new();
+    for line in text.lines() {
+        match last_cell(line) {
+            Some("Shown by") => in_table = true,
+            Some(cell) if in_table => named.extend(in_backticks(cell)),
+            _ => in_table &= line.starts_with('|'),
+        }
+    }
+    named
 }
 
 #[test]
 fn every_test_that_a_document_names_exists() {
     let known = known_tests();
-    for name in ["docs/GUARANTEES.md", "docs/THREATS.md"] {
+    for name in ["docs/GUARANTEES.md", "docs/OPERATING.md", "docs/THREATS.md"] {
         let named = named_tests(&document(name));
-        assert!(named.len() >= 20, "{name} names only {} tests: is the table still readable?", named.len());
+        assert!(named.len() >= 15, "{name} names only {} tests: is the table still readable?", named.len());
         let missing: Vec<&String> = named.iter().filter(|test| !known.contains(*test)).collect();
         assert!(missing.is_empty(), "{name} names tests that do not exist: {missing:#?}");
     }
@@ -73,8 +87,7 @@ fn every_abuse_case_in_the_table_is_named_by_a_test_that_carries_its_id() {
         let id = line[2..].split(' ').next().unwrap().to_lowercase();
         cases += 1;
         assert!(
-            named_tests(line)
-                .iter()
+            in_backticks(last_cell(line).unwrap())
                 .any(|test| test.split(['_', ' ']).any(|word| word.trim_end_matches(':').to_lowercase() == id)),
             "no test in the row of {id} carries its id:\n{line}"
         );

@@ -8,6 +8,69 @@ pub mod sqlite {
     pub use hallpass_sqlite::*;
 }
 
+/// The store on PostgreSQL (feature `postgres`).
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use hallpass::Sessions;
+/// use hallpass::postgres::{PostgresOptions, PostgresStore};
+///
+/// let url = "postgres://hallpass:password@db.example/app?sslmode=verify-full";
+/// let store = PostgresStore::connect(url, PostgresOptions::default()).await?;
+/// let sessions = Sessions::builder(Arc::new(store)).build()?;
+/// # drop(sessions);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    pub use hallpass_postgres::*;
+}
+
+/// The store on MariaDB or MySQL (feature `mysql`).
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use hallpass::Sessions;
+/// use hallpass::mysql::{MysqlOptions, MysqlStore};
+///
+/// let url = "mysql://hallpass:password@db.example/app?ssl-mode=VERIFY_IDENTITY";
+/// let store = MysqlStore::connect(url, MysqlOptions::default()).await?;
+/// let sessions = Sessions::builder(Arc::new(store)).build()?;
+/// # drop(sessions);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "mysql")]
+pub mod mysql {
+    pub use hallpass_mysql::*;
+}
+
+/// The store on Redis or Valkey, one server or a Cluster (feature `redis`).
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use hallpass::Sessions;
+/// use hallpass::redis::{RedisOptions, RedisStore};
+///
+/// let url = "redis+cluster://:password@10.0.0.1:7000,10.0.0.2:7000";
+/// let store = RedisStore::open(url, RedisOptions::default()).await?;
+/// let sessions = Sessions::builder(Arc::new(store)).build()?;
+/// # drop(sessions);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "redis")]
+pub mod redis {
+    pub use hallpass_redis::*;
+}
+
 /// The tower layer, the axum extractors and the session manager page.
 #[cfg(feature = "axum")]
 pub mod axum {

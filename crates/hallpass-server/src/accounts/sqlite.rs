@@ -8,21 +8,19 @@
 
 mod migrations;
 mod pool;
-mod rows;
 
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use secrecy::{ExposeSecret as _, SecretString};
-use uuid::{NoContext, Timestamp, Uuid};
 
 use self::pool::Pool;
-use self::rows::{COLUMNS, account};
+use super::rows::{AccountRow, COLUMNS, SetupOffer, new_account, pending_end};
 use super::{
-    Account, AccountId, Accounts, AccountsError, Created, Email, EndReason, FirstCreated, MAX_PAGE, NewAccount,
-    PendingEnd, ServerSecret,
+    Account, AccountId, Accounts, AccountsError, Adopted, Created, Email, EndReason, FirstCreated, MAX_PAGE,
+    NewAccount, PendingEnd, ServerSecret,
 };
 use crate::password::PasswordHash;
 
@@ -70,47 +68,47 @@ impl SqliteAccounts {
     }
 }
 
-/// A UUIDv7 of the given time, so that ids sort by creation.
-fn new_id(now_ms: i64) -> AccountId {
-    let ms = u64::try_from(now_ms).unwrap_or(0);
-    let nanos = u32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000;
-    let id = Uuid::new_v7(Timestamp::from_unix(NoContext, ms / 1_000, nanos));
-    AccountId(id.hyphenated().to_string().into())
-}
-
-fn insert(tx: &Transaction<'_>, new: &NewAccount, now_ms: i64) -> Result<Created, AccountsError> {
-    let taken = tx
-        .prepare_cached("SELECT 1 FROM account_users WHERE email = ?1")
-        .and_then(|mut taken| taken.exists([new.email.as_str()]))
-        .map_err(unavailable)?;
-    if taken {
+fn insert(tx: &Transaction<'_>, new: NewAccount, now_ms: i64) -> Result<Created, AccountsError> {
+    let created = new_account(new, now_ms);
+    if email_is_of_another(tx, &created)? {
         return Ok(Created::Duplicate);
     }
-    let created = Account {
-        id: new_id(now_ms),
-        email: new.email.clone(),
-        name: new.name.as_str().to_owned(),
-        operator: new.operator,
-        disabled_at: None,
-        created_at: now_ms,
-        credentials_version: 1,
-        password_hash: new.password_hash.clone(),
-    };
-    tx.execute(
+    insert_row(tx, &created)?;
+    Ok(Created::Account(created))
+}
+
+fn email_is_of_another(tx: &Transaction<'_>, account: &Account) -> Result<bool, AccountsError> {
+    tx.prepare_cached("SELECT 1 FROM account_users WHERE email = ?1 AND id <> ?2")
+        .and_then(|mut taken| taken.exists([account.email.as_str(), account.id.as_str()]))
+        .map_err(unavailable)
+}
+
+fn insert_row(tx: &Transaction<'_>, account: &Account) -> Result<(), AccountsError> {
+    write_row(
+        tx,
+        account,
         "INSERT INTO account_users
            (id, email, name, operator, disabled_at, created_at, credentials_version, password_hash)
-         VALUES (?1, ?2, ?3, ?4, NULL, ?5, 1, ?6)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )
+}
+
+fn write_row(tx: &Transaction<'_>, account: &Account, sql: &str) -> Result<(), AccountsError> {
+    tx.execute(
+        sql,
         params![
-            created.id.as_str(),
-            created.email.as_str(),
-            created.name,
-            created.operator,
-            created.created_at,
-            created.password_hash.as_ref().map(PasswordHash::expose),
+            account.id.as_str(),
+            account.email.as_str(),
+            account.name,
+            account.operator,
+            account.disabled_at,
+            account.created_at,
+            account.credentials_version,
+            account.password_hash.as_ref().map(PasswordHash::expose),
         ],
     )
-    .map_err(unavailable)?;
-    Ok(Created::Account(created))
+    .map(drop)
+    .map_err(unavailable)
 }
 
 fn by_id(connection: &Connection, id: &AccountId) -> Result<Option<Account>, AccountsError> {
@@ -134,25 +132,64 @@ fn leave_end(tx: &Transaction<'_>, id: &AccountId, reason: EndReason, now_ms: i6
 
 /// Whether the code is the offered one, still valid, and no account exists.
 fn setup_open(connection: &Connection, code_hash: [u8; 32], now_ms: i64) -> Result<bool, AccountsError> {
-    let offered: Option<(Vec<u8>, i64)> = connection
+    let offered = connection
         .query_row(
             "SELECT code_hash, expires_at FROM account_setup
               WHERE NOT EXISTS (SELECT 1 FROM account_users)",
             [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok(SetupOffer { code_hash: row.get(0)?, expires_at: row.get(1)? }),
         )
         .optional()
         .map_err(unavailable)?;
-    Ok(offered.is_some_and(|(hash, expires_at)| {
-        use subtle::ConstantTimeEq as _;
-        now_ms < expires_at && bool::from(hash.as_slice().ct_eq(code_hash.as_slice()))
-    }))
+    Ok(offered.is_some_and(|offer| offer.is_open(code_hash, now_ms)))
+}
+
+/// Reads the account in [`COLUMNS`].
+fn account(row: &Row<'_>) -> Result<Account, AccountsError> {
+    let columns = AccountRow {
+        id: row.get(0).map_err(unavailable)?,
+        email: row.get(1).map_err(unavailable)?,
+        name: row.get(2).map_err(unavailable)?,
+        operator: row.get(3).map_err(unavailable)?,
+        disabled_at: row.get(4).map_err(unavailable)?,
+        created_at: row.get(5).map_err(unavailable)?,
+        credentials_version: row.get(6).map_err(unavailable)?,
+        password_hash: row.get(7).map_err(unavailable)?,
+    };
+    columns.account()
 }
 
 #[async_trait]
 impl Accounts for SqliteAccounts {
     async fn create(&self, new: NewAccount, now_ms: i64) -> Result<Created, AccountsError> {
-        self.write(move |tx| insert(tx, &new, now_ms)).await
+        self.write(move |tx| insert(tx, new, now_ms)).await
+    }
+
+    async fn adopt(&self, account: &Account) -> Result<Adopted, AccountsError> {
+        let account = account.clone();
+        self.write(move |tx| {
+            let there = by_id(tx, &account.id)?;
+            if there.as_ref() == Some(&account) {
+                return Ok(Adopted::Present);
+            }
+            if email_is_of_another(tx, &account)? {
+                return Ok(Adopted::EmailTaken);
+            }
+            if there.is_none() {
+                insert_row(tx, &account)?;
+                return Ok(Adopted::Created);
+            }
+            write_row(
+                tx,
+                &account,
+                "UPDATE account_users
+                    SET email = ?2, name = ?3, operator = ?4, disabled_at = ?5, created_at = ?6, credentials_version = ?7,
+                        password_hash = ?8
+                  WHERE id = ?1",
+            )?;
+            Ok(Adopted::Updated)
+        })
+        .await
     }
 
     async fn find(&self, id: &AccountId) -> Result<Option<Account>, AccountsError> {
@@ -285,21 +322,14 @@ impl Accounts for SqliteAccounts {
                       ORDER BY number LIMIT ?1",
                 )
                 .map_err(unavailable)?;
-            let rows = pending
-                .query_map([limit], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
-                .map_err(unavailable)?;
+            let rows =
+                pending.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(unavailable)?;
             rows.filter_map(|row| {
-                let (number, user, reason) = match row {
+                let (number, user, reason): (i64, String, String) = match row {
                     Ok(row) => row,
                     Err(error) => return Some(Err(unavailable(error))),
                 };
-                // A row that says too little must not keep the others from being worked on.
-                let Some(account) = AccountId::parse(&user) else {
-                    tracing::error!(target: "hallpass", number, "a row of account_session_ends names no account; it is left alone");
-                    return None;
-                };
-                let reason = EndReason::parse(&reason).unwrap_or(EndReason::RevokedUser);
-                Some(Ok(PendingEnd { number, account, reason }))
+                pending_end(number, &user, &reason).map(Ok)
             })
             .collect()
         })
@@ -370,7 +400,7 @@ impl Accounts for SqliteAccounts {
                 return Ok(FirstCreated::Refused);
             }
             tx.execute("DELETE FROM account_setup", []).map_err(unavailable)?;
-            match insert(tx, &new, now_ms)? {
+            match insert(tx, new, now_ms)? {
                 Created::Account(account) => Ok(FirstCreated::Account(account)),
                 Created::Duplicate => Ok(FirstCreated::Refused),
             }

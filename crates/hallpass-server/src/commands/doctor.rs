@@ -1,12 +1,14 @@
 //! `hallpass doctor`
 
+use std::borrow::Cow;
+
 use anyhow::{Result, bail};
 use hallpass_core::Sessions;
 use serde_json::json;
 
 use crate::engine::Engine;
 use crate::output::Output;
-use crate::settings::Settings;
+use crate::settings::{Origin, Settings};
 
 /// How far two clocks may differ without a warning: a deadline moves by at most the skew.
 const MAX_SKEW_MS: u64 = 1_000;
@@ -23,7 +25,7 @@ struct Finding {
     what: &'static str,
     verdict: Verdict,
     found: String,
-    fix: Option<&'static str>,
+    fix: Option<Cow<'static, str>>,
 }
 
 fn fine(what: &'static str, found: impl Into<String>) -> Finding {
@@ -31,7 +33,11 @@ fn fine(what: &'static str, found: impl Into<String>) -> Finding {
 }
 
 fn warning(what: &'static str, found: impl Into<String>, fix: &'static str) -> Finding {
-    Finding { what, verdict: Verdict::Warning, found: found.into(), fix: Some(fix) }
+    Finding { what, verdict: Verdict::Warning, found: found.into(), fix: Some(fix.into()) }
+}
+
+fn failed(what: &'static str, found: String) -> Finding {
+    Finding { what, verdict: Verdict::Failed, found, fix: None }
 }
 
 /// Checks configuration, database and clocks, and says how to mend what is wrong. Creates no database.
@@ -40,22 +46,22 @@ fn warning(what: &'static str, found: impl Into<String>, fix: &'static str) -> F
 /// When a check failed.
 pub async fn run(settings: &Settings, output: &mut Output<'_>) -> Result<()> {
     let mut findings = configuration(settings);
-    if settings.database.exists() {
-        match Engine::open(settings).await {
-            Ok(engine) => database(&engine, &mut findings).await,
-            Err(error) => findings.push(Finding {
-                what: "database",
-                verdict: Verdict::Failed,
-                found: format!("{error:#}"),
-                fix: None,
-            }),
-        }
+    let places = [
+        (settings.database.exists(), settings.database.to_string(), "check database_url (HALLPASS_DATABASE_URL)"),
+        (settings.accounts.exists(), settings.accounts.to_string(), "check accounts_url (HALLPASS_ACCOUNTS_URL)"),
+    ];
+    if let Some((_, place, check)) = places.iter().find(|(there, ..)| !there) {
+        findings.push(Finding {
+            what: "database",
+            verdict: Verdict::Warning,
+            found: format!("{place} does not exist yet"),
+            fix: Some(format!("`hallpass serve` creates it; otherwise {check}").into()),
+        });
     } else {
-        findings.push(warning(
-            "database",
-            format!("{} does not exist yet", settings.database),
-            "`hallpass serve` creates it; otherwise check database_url (HALLPASS_DATABASE_URL)",
-        ));
+        match Engine::open(settings).await {
+            Ok(engine) => database(settings, &engine, &mut findings).await,
+            Err(error) => findings.push(failed("database", format!("{error:#}"))),
+        }
     }
     print(&findings, output)?;
     if findings.iter().any(|finding| finding.verdict == Verdict::Failed) {
@@ -78,6 +84,17 @@ fn configuration(settings: &Settings) -> Vec<Finding> {
             "set public_url (HALLPASS_PUBLIC_URL) to the https:// address that browsers use",
         )
     });
+    for (key, has_password) in
+        [("database_url", settings.database.has_password()), ("accounts_url", settings.accounts.has_password())]
+    {
+        if has_password && settings.origin_of(key) == Origin::Flag(key.replace('_', "-")) {
+            findings.push(warning(
+                "password",
+                format!("{key} is given as a flag, and every user of this machine can read command lines"),
+                "give the URL in a file (the flag with -file at its end), or in the environment",
+            ));
+        }
+    }
     findings.push(match &settings.cron_secret {
         Some(_) => fine("cleanup endpoint", "on; the background sweeper works without it as well"),
         None => fine("cleanup endpoint", "off (cron_secret is not set); the background sweeper cleans up by itself"),
@@ -93,39 +110,40 @@ fn configuration(settings: &Settings) -> Vec<Finding> {
             what: "policy",
             verdict: Verdict::Failed,
             found: error.to_string(),
-            fix: Some("change the setting that the message names"),
+            fix: Some("change the setting that the message names".into()),
         }),
     }
     findings
 }
 
-async fn database(engine: &Engine, findings: &mut Vec<Finding>) {
+async fn database(settings: &Settings, engine: &Engine, findings: &mut Vec<Finding>) {
     match engine.sessions.health().await {
         Ok(health) => {
             findings.push(fine(
                 "database",
                 format!("{}, schema {}, {} live sessions", health.engine, health.schema, health.live),
             ));
-            for (name, value) in &health.details {
-                findings.push(fine("database", format!("{name}: {value}")));
-            }
+            findings.extend(health.details.iter().map(|(name, value)| detail(name, value)));
             findings.push(clock(&engine.sessions, health.clock.map(hallpass_core::Timestamp::as_millis)));
         }
-        Err(error) => {
-            findings.push(Finding { what: "database", verdict: Verdict::Failed, found: error.to_string(), fix: None });
-        }
+        Err(error) => findings.push(failed("database", error.to_string())),
     }
     findings.push(match engine.accounts.count().await {
         Ok(0) => warning("accounts", "none yet", "`hallpass serve` prints a one-time link, or use `hallpass user add`"),
-        Ok(count) => fine("accounts", format!("{count}")),
-        Err(error) => Finding { what: "accounts", verdict: Verdict::Failed, found: error.to_string(), fix: None },
+        Ok(count) => fine("accounts", format!("{count} in {}", settings.accounts)),
+        Err(error) => failed("accounts", error.to_string()),
     });
     match engine.sessions.sweepable().await {
         Ok(dead) => findings.push(fine("clean-up", format!("{dead} dead rows wait for the next sweep"))),
-        Err(error) => {
-            findings.push(Finding { what: "clean-up", verdict: Verdict::Failed, found: error.to_string(), fix: None });
-        }
+        Err(error) => findings.push(failed("clean-up", error.to_string())),
     }
+}
+
+/// One of the facts that the engine tells. A warning says so itself, and what to do.
+fn detail(name: &str, value: &str) -> Finding {
+    let found = format!("{name}: {value}");
+    let warned = name == "warning" || value.starts_with("WARNING");
+    Finding { what: "database", verdict: if warned { Verdict::Warning } else { Verdict::Fine }, found, fix: None }
 }
 
 fn clock(sessions: &Sessions, database_ms: Option<i64>) -> Finding {
@@ -161,9 +179,27 @@ fn print(findings: &[Finding], output: &mut Output<'_>) -> Result<()> {
     }
     for finding in findings {
         output.line(&format!("{:<8} {}: {}", word(finding.verdict), finding.what, finding.found))?;
-        if let Some(fix) = finding.fix {
+        if let Some(fix) = &finding.fix {
             output.line(&format!("{:<8} fix: {fix}", ""))?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_warns_of_is_a_warning() {
+        for (name, value, verdict) in [
+            ("durability", "commits are on disk before they are acknowledged", Verdict::Fine),
+            ("durability", "WARNING: a crash can undo acknowledged sign-ins", Verdict::Warning),
+            ("warning", "the server is read-only; name the primary", Verdict::Warning),
+        ] {
+            let finding = detail(name, value);
+            assert_eq!(finding.verdict, verdict, "{value}");
+            assert_eq!(finding.found, format!("{name}: {value}"));
+        }
+    }
 }

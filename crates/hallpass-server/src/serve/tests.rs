@@ -14,8 +14,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::accounts::{
-    Account, AccountId, Accounts, AccountsError, Created, DisplayName, Email, FirstCreated, NewAccount, PendingEnd,
-    ServerSecret,
+    Account, AccountId, Accounts, AccountsError, Adopted, Created, DisplayName, Email, FirstCreated, NewAccount,
+    PendingEnd, ServerSecret,
 };
 use crate::password::{Password, PasswordHash};
 use crate::settings::Sources;
@@ -62,6 +62,10 @@ impl Accounts for Meddled {
             }
         }
         Ok(found)
+    }
+
+    async fn adopt(&self, account: &Account) -> Result<Adopted, AccountsError> {
+        self.real.adopt(account).await
     }
 
     async fn find(&self, id: &AccountId) -> Result<Option<Account>, AccountsError> {

@@ -66,7 +66,7 @@ impl Sources {
                 },
             };
             if let Some(found) = found {
-                values.insert(setting.key.clone(), found.read(setting)?);
+                values.insert(setting.key.clone(), found.read(&setting.key)?);
             }
         }
         Ok(Self { values, file })
@@ -97,7 +97,7 @@ struct Found {
 }
 
 impl Found {
-    fn read(self, setting: &Setting) -> Result<Raw, SettingsError> {
+    fn read(self, key: &str) -> Result<Raw, SettingsError> {
         if !self.is_path {
             return Ok(Raw { text: Zeroizing::new(self.text.trim().to_owned()), origin: self.origin });
         }
@@ -111,7 +111,7 @@ impl Found {
         // An empty secret file is a broken mount far more often than a wish to have no secret.
         if trimmed.is_empty() {
             return Err(SettingsError::Invalid {
-                key: setting.key.clone(),
+                key: key.to_owned(),
                 origin: self.origin,
                 problem: format!("the file {} is empty", path.display()),
                 fix: "write the value into it, or do not name it".to_owned(),
@@ -119,6 +119,21 @@ impl Found {
         }
         Ok(Raw { text: trimmed, origin: self.origin })
     }
+}
+
+/// The text of a flag of one command, `--NAME TEXT` or `--NAME-file PATH`, of which at most one is given.
+pub(super) fn of_flag(name: &str, text: Option<&str>, path: Option<&Path>) -> Result<Option<Raw>, SettingsError> {
+    let found = |text: String, is_path: bool, flag: String| Found {
+        text: Zeroizing::new(text),
+        is_path,
+        origin: Origin::Flag(flag),
+    };
+    let found = match (text, path) {
+        (Some(text), _) => found(text.to_owned(), false, name.to_owned()),
+        (None, Some(path)) => found(path.to_string_lossy().into_owned(), true, format!("{name}-file")),
+        (None, None) => return Ok(None),
+    };
+    found.read(name).map(Some)
 }
 
 fn from_flags(setting: &Setting, flags: &ArgMatches) -> Result<Option<Found>, SettingsError> {

@@ -322,6 +322,76 @@ fn lists_switches_and_words() {
     assert_eq!(settings.trusted_proxies.len(), 2);
     let error = given().env("HALLPASS_VALIDATION", "cached").error();
     assert!(error.contains("not in this version"), "{error}");
-    let error = given().env("HALLPASS_DATABASE_URL", "postgres://u:hunter22@h/d").error();
-    assert!(error.contains("this build knows sqlite:") && !error.contains("hunter22"), "{error}");
+}
+
+#[test]
+fn the_accounts_are_where_the_sessions_are_unless_that_is_no_sql() {
+    let settings = given().env("HALLPASS_DATABASE_URL", "postgres://u:hunter22@h/d").settings();
+    assert_eq!(settings.database.to_string(), "postgres://h:5432/d");
+    assert_eq!(settings.accounts.to_string(), "postgres://h:5432/d");
+    let settings = given().env("HALLPASS_DATABASE_URL", "redis://h/1").settings();
+    assert_eq!(
+        (settings.database.to_string().as_str(), settings.accounts.to_string().as_str()),
+        ("redis://h:6379/1", "sqlite:hallpass.db")
+    );
+    let settings = given().toml("database_url = \"redis+cluster://h\"").flag("--accounts-url=mysql://h/d").settings();
+    assert_eq!(settings.accounts.to_string(), "mysql://h:3306/d");
+    assert_eq!(settings.origin_of("accounts_url"), Origin::Flag("accounts-url".into()));
+    let error = given().env("HALLPASS_ACCOUNTS_URL", "redis://u:hunter22@h").error();
+    assert!(
+        error.contains("HALLPASS_ACCOUNTS_URL") && error.contains("Redis") && !error.contains("hunter22"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a52_a_database_password_comes_from_every_place_and_is_shown_nowhere() {
+    for url in [
+        "postgres://u:hunter22@h/d",
+        "postgres://h/d?password=hunter22",
+        "mysql://u:hunter22@h/d",
+        "redis://:hunter22@h",
+        "redis+cluster://u:hunter22@h",
+    ] {
+        let given_by = [
+            given().env("HALLPASS_DATABASE_URL", url),
+            given().toml(&format!("database_url = \"{url}\"")),
+            given().flag(&format!("--database-url={url}")),
+            {
+                let file = given();
+                let path = file.file("url", &format!("{url}\n"));
+                file.env("HALLPASS_DATABASE_URL_FILE", &path)
+            },
+            {
+                let file = given();
+                let path = file.file("url", &format!("{url}\n"));
+                file.toml(&format!("database_url_file = \"{path}\""))
+            },
+        ];
+        for given in given_by {
+            let settings = given.settings();
+            assert!(settings.database.has_password());
+            let shown = format!("{settings:?} {settings:#?} {} {}", settings.database, settings.accounts);
+            assert!(!shown.contains("hunter22"), "{shown}");
+            if let Database::Sql(SqlDatabase::Postgres(whole) | SqlDatabase::Mysql(whole)) = &settings.database {
+                assert_eq!(whole.expose(), url);
+            }
+        }
+        // Every way to misread it.
+        for broken in
+            [url.replace("://", ":/"), url.replacen('s', "", 1), format!("{url}?x=hunter22"), format!("{url}:x/y")]
+        {
+            if let Err(error) = given().env("HALLPASS_DATABASE_URL", &broken).load() {
+                let shown = format!("{error} {error:?}");
+                assert!(shown.contains("HALLPASS_DATABASE_URL") && !shown.contains("hunter22"), "{broken}: {shown}");
+            }
+        }
+    }
+    let error = given().env("HALLPASS_DATABASE_URL", "postgre://u:hunter22@h/d").error();
+    assert!(error.contains("`database_url`") && error.contains("did you mean postgres:?"), "{error}");
+    let twice = given()
+        .env("HALLPASS_DATABASE_URL", "postgres://u:hunter22@h/d")
+        .env("HALLPASS_DATABASE_URL_FILE", "/nowhere")
+        .error();
+    assert!(twice.contains("twice") && !twice.contains("hunter22"), "{twice}");
 }

@@ -1,14 +1,13 @@
 //! Readers for single values: text in, value out, or what is wrong and how to fix it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use url::{Host, Url};
 
 /// What is wrong, and the fix.
-pub(super) type Problem = (String, String);
+pub(crate) type Problem = (String, String);
 
 fn problem<T>(problem: impl Into<String>, fix: impl Into<String>) -> Result<T, Problem> {
     Err((problem.into(), fix.into()))
@@ -132,37 +131,6 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Reads `sqlite:PATH`. Never repeats the text, which may hold a password for other schemes.
-pub(super) fn sqlite_path(text: &str) -> Result<PathBuf, Problem> {
-    const FIX: &str = "this build knows sqlite:, as in sqlite:hallpass.db or sqlite:/var/lib/hallpass/hallpass.db";
-    let Some((scheme, rest)) = text.split_once(':') else {
-        return problem("it has no scheme", FIX);
-    };
-    if scheme != "sqlite" {
-        let plain =
-            !scheme.is_empty() && scheme.len() <= 20 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+');
-        return if plain {
-            problem(format!("the scheme {scheme}: is not supported"), FIX)
-        } else {
-            problem("its scheme is not supported", FIX)
-        };
-    }
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() {
-        return problem("it names no file", FIX);
-    }
-    if path.contains(":memory:") {
-        return problem(
-            "a database in memory forgets every session when the server stops",
-            "name a file, such as sqlite:hallpass.db",
-        );
-    }
-    if path.contains(['?', '\0']) {
-        return problem("it has parameters, which this build does not know", FIX);
-    }
-    Ok(PathBuf::from(path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,20 +195,6 @@ mod tests {
             ["http://0.0.0.0", "http://10.0.0.1", "http://localhost.example.com", "http://notlocalhost", "http://[::2]"]
         {
             assert!(!is_loopback(&Url::parse(no).unwrap()), "{no}");
-        }
-    }
-
-    #[test]
-    fn database_urls() {
-        assert_eq!(sqlite_path("sqlite:hallpass.db").unwrap(), PathBuf::from("hallpass.db"));
-        assert_eq!(sqlite_path("sqlite:///var/x.db").unwrap(), PathBuf::from("/var/x.db"));
-        let (problem, fix) = sqlite_path("postgres://u:hunter22@h/db").unwrap_err();
-        assert!(problem.contains("postgres:") && fix.contains("sqlite:"));
-        for bad in
-            ["postgres://u:hunter22@h/db", "hunter22", "hunter22:x", "sqlite:?hunter22", "sqlite:", "sqlite::memory:"]
-        {
-            let (problem, fix) = sqlite_path(bad).unwrap_err();
-            assert!(!format!("{problem}{fix}").contains("hunter22@"), "{bad}");
         }
     }
 }

@@ -39,10 +39,12 @@ pub(crate) fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
 }
 
 /// A directory that goes away with the test, or stays as an artifact.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Place {
     path: PathBuf,
     _temporary: Option<TempDir>,
+    /// Settings that every command here has in its environment.
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Place {
@@ -51,10 +53,15 @@ impl Place {
         builder.prefix("hallpass-server-");
         if let Some(artifacts) = secrets::artifacts() {
             std::fs::create_dir_all(&artifacts).unwrap();
-            return Self { path: builder.tempdir_in(artifacts).unwrap().keep(), _temporary: None };
+            return Self { path: builder.tempdir_in(artifacts).unwrap().keep(), ..Self::default() };
         }
         let temporary = builder.tempdir().unwrap();
-        Self { path: temporary.path().to_owned(), _temporary: Some(temporary) }
+        Self { path: temporary.path().to_owned(), _temporary: Some(temporary), ..Self::default() }
+    }
+
+    /// As [`Place::new`], with this database.
+    pub(crate) fn on(url: &str) -> Self {
+        Self { settings: vec![("HALLPASS_DATABASE_URL", url.to_owned())], ..Self::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -76,6 +83,7 @@ impl Place {
             }
         }
         command.env("HALLPASS_PASSWORD_MEMORY_KIB", "7168").env("HALLPASS_PASSWORD_ITERATIONS", "1");
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -276,14 +284,14 @@ impl Server {
     pub(crate) async fn stop(mut self) -> Place {
         self.signal("TERM");
         assert_eq!(self.ended().await, Some(0), "{}", self.log());
-        std::mem::replace(&mut self.place, Place { path: PathBuf::new(), _temporary: None })
+        std::mem::take(&mut self.place)
     }
 
     /// Ends it as a power cut does; where it ran, for another start.
     pub(crate) fn kill(mut self) -> Place {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        std::mem::replace(&mut self.place, Place { path: PathBuf::new(), _temporary: None })
+        std::mem::take(&mut self.place)
     }
 }
 

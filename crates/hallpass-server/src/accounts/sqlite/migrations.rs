@@ -1,15 +1,14 @@
-//! The schema, as numbered steps. A step that was released is never changed, only followed by another;
-//! its checksum is kept with its number so that a changed one is noticed.
+//! The schema of the SQLite file.
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use sha2::{Digest as _, Sha256};
 
 use super::unavailable;
 use crate::accounts::AccountsError;
+use crate::accounts::steps::{self, Step};
 
-const STEPS: &[(&str, &str)] = &[(
-    "accounts",
-    "CREATE TABLE account_users (
+const STEPS: &[Step] = &[Step {
+    name: "accounts",
+    sql: "CREATE TABLE account_users (
        id TEXT PRIMARY KEY,
        email TEXT NOT NULL UNIQUE,
        name TEXT NOT NULL,
@@ -34,11 +33,11 @@ const STEPS: &[(&str, &str)] = &[(
        code_hash BLOB NOT NULL,
        expires_at INTEGER NOT NULL
      ) STRICT;",
-)];
+}];
 
 /// The number of the newest step.
 pub(super) fn newest() -> u32 {
-    u32::try_from(STEPS.len()).unwrap_or(u32::MAX)
+    steps::newest(STEPS)
 }
 
 /// Brings the schema up to date in one transaction. Of two processes at once one waits for the other
@@ -58,31 +57,15 @@ pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), Accoun
         .prepare("SELECT number, checksum FROM account_migrations ORDER BY number")
         .and_then(|mut applied| applied.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
         .map_err(unavailable)?;
-    if let Some((found, _)) = applied.last()
-        && *found > newest()
-    {
-        return Err(AccountsError::Newer { place: place.to_owned(), found: *found, known: newest() });
-    }
-    for (number, (name, sql)) in (1_u32..).zip(STEPS) {
-        let checksum = Sha256::digest(sql.as_bytes());
-        match applied.iter().find(|(applied, _)| *applied == number) {
-            Some((_, stored)) if stored.as_slice() == checksum.as_slice() => {}
-            Some(_) => {
-                return Err(AccountsError::Damaged(format!(
-                    "{place}: account migration {number} ({name}) is not the one this program knows; was the database made by a build of your own?"
-                )));
-            }
-            None => {
-                tx.execute_batch(sql).map_err(unavailable)?;
-                // The store's own clock: the time is for people to read and decides nothing.
-                tx.execute(
-                    "INSERT INTO account_migrations (number, name, checksum, applied_at)
-                     VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
-                    params![number, name, checksum.as_slice()],
-                )
-                .map_err(unavailable)?;
-            }
-        }
+    for (number, step) in steps::missing(place, STEPS, &applied)? {
+        tx.execute_batch(step.sql).map_err(unavailable)?;
+        // The store's own clock: the time is for people to read and decides nothing.
+        tx.execute(
+            "INSERT INTO account_migrations (number, name, checksum, applied_at)
+             VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
+            params![number, step.name, step.checksum().as_slice()],
+        )
+        .map_err(unavailable)?;
     }
     tx.commit().map_err(unavailable)
 }

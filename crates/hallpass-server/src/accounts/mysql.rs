@@ -1,0 +1,161 @@
+//! [`Accounts`](super::Accounts) in MariaDB or MySQL, normally the database that holds the sessions, through connections of their own.
+//!
+//! Text is stored and compared byte for byte, whatever collations the server prefers. That a commit is on disk when it is acknowledged is a setting of
+//! the server (`innodb_flush_log_at_trx_commit`); `hallpass doctor` looks at it.
+
+mod address;
+mod failure;
+mod migrations;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Row};
+
+pub(crate) use self::address::Address;
+use self::failure::Failures;
+use super::sql::connection::{Columns, Connection, Connector, Fault, Value};
+use super::{AccountsError, SqlAccounts};
+
+/// Connects to the database that a URL names and brings the accounts' schema up to date.
+///
+/// `mysql://user:password@host:3306/database` (or `mariadb:`), with the parameters `ssl-mode`, `ssl-ca` and `socket` of the session store.
+///
+/// # Errors
+/// [`AccountsError::Newer`] when a newer program made the schema, [`AccountsError::Damaged`] when it holds other migrations than ours,
+/// [`AccountsError::Unavailable`] otherwise; each names host, port and database, and never the password.
+pub async fn connect(url: &str) -> Result<SqlAccounts, AccountsError> {
+    let address = Address::parse(url).map_err(|(what, fix)| AccountsError::Unavailable(format!("{what}; {fix}")))?;
+    if address.encrypted && rustls::crypto::CryptoProvider::get_default().is_none() {
+        // With features for several, TLS would panic at its first use. Who chose one before keeps it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let server = Server { failures: Failures::of(&address.place), address };
+    migrations::run(&server).await?;
+    Ok(SqlAccounts::new(Arc::new(server)))
+}
+
+/// The schema number of this program.
+#[must_use]
+pub fn schema_version() -> u32 {
+    migrations::newest()
+}
+
+/// One database, and how to reach it.
+#[derive(Debug)]
+struct Server {
+    address: Address,
+    failures: Failures,
+}
+
+/// Bytes go in and out as they are, whatever the server's character sets.
+const NAMES: &str = "SET NAMES binary";
+/// Each statement sees what was committed before it began, and locks rows alone, no gaps between them.
+const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE";
+
+/// The session variables that a server could have set otherwise, and how long it waits: for a row, for a table that is being altered, and for
+/// a program that stands still in a transaction. The comments are code for MariaDB alone and for MySQL alone.
+fn variables(patience: u64) -> String {
+    format!(
+        "SET SESSION autocommit = 1, completion_type = 0, time_zone = '+00:00', \
+         sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', sql_safe_updates = 0, sql_big_selects = 1, \
+         sql_auto_is_null = 0, sql_select_limit = 18446744073709551615, lock_wait_timeout = {patience}, \
+         /*M!100300 idle_transaction_timeout = {patience}, */ /*!80001 wait_timeout = 30, */ innodb_lock_wait_timeout = {patience}"
+    )
+}
+
+impl Server {
+    async fn link(&self) -> Result<Link, Fault> {
+        let fault = |error| self.failures.explain(&error);
+        let mut conn = Conn::new(self.address.opts.clone()).await.map_err(fault)?;
+        conn.query_drop(NAMES).await.map_err(fault)?;
+        conn.query_drop(ISOLATION).await.map_err(fault)?;
+        conn.query_drop(variables(super::sql::SERVER_PATIENCE.as_secs())).await.map_err(fault)?;
+        Ok(Link { conn, failures: self.failures.clone() })
+    }
+}
+
+#[async_trait]
+impl Connector for Server {
+    fn place(&self) -> &str {
+        &self.address.place
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {
+        Ok(Box::new(self.link().await?))
+    }
+}
+
+/// One connection.
+struct Link {
+    conn: Conn,
+    failures: Failures,
+}
+
+/// The statement as MySQL spells it: the tables are those of the connection's database.
+fn spelled(sql: &str) -> String {
+    sql.replace("hp.hallpass_", "hallpass_")
+}
+
+fn bound(value: &Value) -> mysql_async::Value {
+    match value {
+        Value::Null | Value::NoInteger => mysql_async::Value::NULL,
+        Value::Boolean(yes) => i64::from(*yes).into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Text(text) => text.as_bytes().into(),
+        Value::Bytes(bytes) => bytes.as_slice().into(),
+    }
+}
+
+fn columns(row: Row) -> Columns {
+    let value = |value| match value {
+        mysql_async::Value::Bytes(bytes) => Value::Bytes(bytes),
+        mysql_async::Value::Int(number) => Value::Integer(number),
+        mysql_async::Value::UInt(number) => i64::try_from(number).map_or(Value::Null, Value::Integer),
+        // No column of ours is of another type.
+        _ => Value::Null,
+    };
+    Columns(row.unwrap().into_iter().map(value).collect())
+}
+
+impl Link {
+    async fn statement(&mut self, sql: &str) -> Result<(), Fault> {
+        self.conn.query_drop(sql).await.map_err(|error| self.failures.explain(&error))
+    }
+}
+
+#[async_trait]
+impl Connection for Link {
+    fn is_usable(&self) -> bool {
+        true
+    }
+
+    async fn read(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Columns>, Fault> {
+        self.rows(sql, values).await
+    }
+
+    async fn begin(&mut self) -> Result<(), Fault> {
+        self.statement("START TRANSACTION READ WRITE").await
+    }
+
+    async fn rows(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Columns>, Fault> {
+        let values: Vec<mysql_async::Value> = values.iter().map(bound).collect();
+        let rows: Result<Vec<Row>, _> = self.conn.exec(spelled(sql), values).await;
+        Ok(rows.map_err(|error| self.failures.explain(&error))?.into_iter().map(columns).collect())
+    }
+
+    async fn write(&mut self, sql: &str, values: &[Value]) -> Result<u64, Fault> {
+        let values: Vec<mysql_async::Value> = values.iter().map(bound).collect();
+        self.conn.exec_drop(spelled(sql), values).await.map_err(|error| self.failures.explain(&error))?;
+        Ok(self.conn.affected_rows())
+    }
+
+    async fn commit(&mut self) -> Result<(), Fault> {
+        self.statement("COMMIT").await
+    }
+
+    async fn roll_back(&mut self) -> Result<(), Fault> {
+        self.statement("ROLLBACK").await
+    }
+}
