@@ -397,44 +397,6 @@ async fn a39_the_origin_is_configuration() {
 }
 
 #[tokio::test]
-async fn a01_a02_whatever_token_comes_with_a_sign_in_it_is_dead_after_it() {
-    let (server, password) = house().await;
-    let bob = "bob@example.org";
-    server.add_user(bob, &password);
-    let made_up = Token::generate(SessionId::from_bytes([7; 16]), &OsEntropy).unwrap().expose().as_str().to_owned();
-
-    // Planted text, a token of the right form that nobody issued, an ended one, another user's, the same user's.
-    let ended = server.sign_in(EMAIL, &password).await;
-    let ended_token = ended.session_token().unwrap();
-    let csrf = ended.csrf().await;
-    ended.post("/api/auth/signout", &[("csrfToken", &csrf)]).await;
-    let expired = server.sign_in(EMAIL, &password).await.session_token().unwrap();
-    let database = Connection::open(server.database()).unwrap();
-    database.busy_timeout(Duration::from_secs(5)).unwrap();
-    let aged = database
-        .execute("UPDATE hallpass_sessions SET idle_expires_at = 1, absolute_expires_at = 1, renewed_at = 1, authenticated_at = 1", [])
-        .unwrap();
-    assert!(aged >= 1);
-    let foreign = server.sign_in(bob, &password).await;
-    let foreign_token = foreign.session_token().unwrap();
-    let own_token = server.sign_in(EMAIL, &password).await.session_token().unwrap();
-
-    for planted in ["planted", &made_up, &ended_token, &expired, &foreign_token, &own_token] {
-        let browser = server.browser();
-        browser.set_cookie("session", planted);
-        let answer = browser.sign_in(EMAIL, &password).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let fresh = browser.session_token().unwrap();
-        assert_ne!(fresh, planted);
-        assert!(!opens(&server, planted).await, "{planted} lives on");
-        let read = browser.get("/api/auth/session").await.json();
-        assert_eq!(read["user"]["email"], EMAIL, "nothing of the other account is kept");
-        assert!(opens(&server, &fresh).await);
-    }
-    assert!(!foreign.is_signed_in().await);
-}
-
-#[tokio::test]
 async fn a25_two_cookies_of_our_name_are_both_dead_after_a_sign_in() {
     let (server, password) = house().await;
     let bob = "bob@example.org";
@@ -609,29 +571,73 @@ async fn over_https_cookies_are_secure_and_prefixed() {
     assert!(!browser.is_signed_in().await);
 }
 
-#[tokio::test]
-async fn g8_a_store_that_does_not_write_is_503_and_not_a_fake_success() {
-    let (server, password) = house().await;
-    let browser = server.sign_in(EMAIL, &password).await;
-    let csrf = browser.csrf().await;
-    let waiting = server.browser();
-    let waiting_csrf = waiting.csrf().await;
+/// What looks into the file, or is about it: not for the runs on other engines.
+mod sqlite_file {
+    use super::*;
 
-    let database = Connection::open(server.database()).unwrap();
-    database.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let fields = [("csrfToken", waiting_csrf.as_str()), ("email", EMAIL), ("password", &password)];
-    let out_fields = [("csrfToken", csrf.as_str())];
-    let (out, sign_in) = tokio::join!(browser.post("/api/auth/signout", &out_fields), waiting.post(CALLBACK, &fields));
-    assert_eq!((out.status, out.json()), (503, json!({"error": "Unavailable"})));
-    assert_eq!(out.set_cookies(), Vec::<String>::new(), "the cookie stays, to try again");
-    assert_eq!((sign_in.status, sign_in.json()), (503, json!({"error": "Unavailable"})));
-    assert_eq!(sign_in.set_cookies(), Vec::<String>::new());
-    database.execute_batch("ROLLBACK").unwrap();
-    drop(database);
+    #[tokio::test]
+    async fn a01_a02_whatever_token_comes_with_a_sign_in_it_is_dead_after_it() {
+        let (server, password) = house().await;
+        let bob = "bob@example.org";
+        server.add_user(bob, &password);
+        let made_up = Token::generate(SessionId::from_bytes([7; 16]), &OsEntropy).unwrap().expose().as_str().to_owned();
 
-    // A write that was given up on may still have happened; then the cookie is dead, and asking again is harmless.
-    let csrf = browser.csrf().await;
-    assert_eq!(browser.post("/api/auth/signout", &[("csrfToken", &csrf)]).await.status, 200);
-    assert!(!browser.is_signed_in().await);
-    assert_eq!(waiting.sign_in(EMAIL, &password).await.url(), server.at("/"));
+        // Planted text, a token of the right form that nobody issued, an ended one, another user's, the same user's.
+        let ended = server.sign_in(EMAIL, &password).await;
+        let ended_token = ended.session_token().unwrap();
+        let csrf = ended.csrf().await;
+        ended.post("/api/auth/signout", &[("csrfToken", &csrf)]).await;
+        let expired = server.sign_in(EMAIL, &password).await.session_token().unwrap();
+        let database = Connection::open(server.database()).unwrap();
+        database.busy_timeout(Duration::from_secs(5)).unwrap();
+        let aged = database
+            .execute("UPDATE hallpass_sessions SET idle_expires_at = 1, absolute_expires_at = 1, renewed_at = 1, authenticated_at = 1", [])
+            .unwrap();
+        assert!(aged >= 1);
+        let foreign = server.sign_in(bob, &password).await;
+        let foreign_token = foreign.session_token().unwrap();
+        let own_token = server.sign_in(EMAIL, &password).await.session_token().unwrap();
+
+        for planted in ["planted", &made_up, &ended_token, &expired, &foreign_token, &own_token] {
+            let browser = server.browser();
+            browser.set_cookie("session", planted);
+            let answer = browser.sign_in(EMAIL, &password).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let fresh = browser.session_token().unwrap();
+            assert_ne!(fresh, planted);
+            assert!(!opens(&server, planted).await, "{planted} lives on");
+            let read = browser.get("/api/auth/session").await.json();
+            assert_eq!(read["user"]["email"], EMAIL, "nothing of the other account is kept");
+            assert!(opens(&server, &fresh).await);
+        }
+        assert!(!foreign.is_signed_in().await);
+    }
+
+    #[tokio::test]
+    async fn g8_a_store_that_does_not_write_is_503_and_not_a_fake_success() {
+        let (server, password) = house().await;
+        let browser = server.sign_in(EMAIL, &password).await;
+        let csrf = browser.csrf().await;
+        let waiting = server.browser();
+        let waiting_csrf = waiting.csrf().await;
+
+        let database = Connection::open(server.database()).unwrap();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let fields = [("csrfToken", waiting_csrf.as_str()), ("email", EMAIL), ("password", &password)];
+        let out_fields = [("csrfToken", csrf.as_str())];
+        let (out, sign_in) =
+            tokio::join!(browser.post("/api/auth/signout", &out_fields), waiting.post(CALLBACK, &fields));
+        assert_eq!((out.status, out.json()), (503, json!({"error": "Unavailable"})));
+        assert_eq!(out.set_cookies(), Vec::<String>::new(), "the cookie stays, to try again");
+        assert_eq!((sign_in.status, sign_in.json()), (503, json!({"error": "Unavailable"})));
+        assert_eq!(sign_in.set_cookies(), Vec::<String>::new());
+        database.execute_batch("ROLLBACK").unwrap();
+        drop(database);
+
+        // A write that was given up on may still have happened; then the cookie is dead, and asking again is harmless.
+        let csrf = browser.csrf().await;
+        assert_eq!(browser.post("/api/auth/signout", &[("csrfToken", &csrf)]).await.status, 200);
+        assert!(!browser.is_signed_in().await);
+        assert_eq!(waiting.sign_in(EMAIL, &password).await.url(), server.at("/"));
+    }
 }

@@ -2,20 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-#[path = "databases/mod.rs"]
-mod databases;
 mod support;
 
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use databases::engine::Engine;
 use hallpass_core::{Policies, Sessions, SignIn, Store, Token, UserId, Validation};
 use hallpass_postgres::{PostgresOptions, PostgresStore};
 use hallpass_sqlite::{SqliteOptions, SqliteStore};
 use reqwest::Method;
 use serde_json::{Value, json};
+use support::databases::{self, engine::Engine};
 use support::{Browser, PATIENCE, Place, Server, new_password};
 use tokio::time::Instant;
 

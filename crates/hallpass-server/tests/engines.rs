@@ -2,16 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-#[path = "databases/mod.rs"]
-mod databases;
 mod support;
 
 use std::time::Duration;
 
-use databases::engine::Engine;
-use databases::instance::Instance;
 use reqwest::Method;
 use serde_json::{Value, json};
+use support::databases::engine::Engine;
+use support::databases::instance::Instance;
 use support::{Browser, PATIENCE, Place, Server, new_password};
 use tokio::time::Instant;
 

@@ -169,73 +169,6 @@ async fn health_says_whether_the_stores_answer_and_when_tasks_last_worked() {
 }
 
 #[tokio::test]
-async fn health_is_503_when_the_accounts_do_not_answer() {
-    let server = Server::start().await;
-    let database = Connection::open(server.database()).unwrap();
-    database.execute_batch("ALTER TABLE account_users RENAME TO gone").unwrap();
-    let answer = server.browser().get("/healthz").await;
-    assert_eq!((answer.status, &answer.json()["status"]), (503, &serde_json::json!("unavailable")));
-    assert_eq!(answer.json()["stores"], serde_json::json!({"sessions": true, "accounts": false}));
-    // A46: what the database said is for the log alone.
-    assert!(!answer.body.contains("account_users") && server.log().contains("health check failed"), "{}", answer.body);
-    let browser = server.browser();
-    let failed = browser.sign_in(EMAIL, "whatever it may be").await;
-    assert_eq!((failed.status, failed.set_cookies().len()), (503, 0));
-    assert!(!failed.body.contains("account_users"));
-}
-
-#[tokio::test]
-async fn a09_what_a_killed_command_left_undone_is_done_at_the_next_start() {
-    let server = Server::start().await;
-    let password = new_password();
-    let id = server.add_user(EMAIL, &password);
-    let browser = server.sign_in(EMAIL, &password).await;
-    let place = server.kill();
-    // As `user disable` leaves it when it is killed between its two steps.
-    let database = Connection::open(place.database()).unwrap();
-    database.execute("UPDATE account_users SET disabled_at = 1 WHERE id = ?1", [&id]).unwrap();
-    database
-        .execute(
-            "INSERT INTO account_session_ends (user_id, reason, created_at) VALUES (?1, ?2, 1)",
-            [id.as_str(), EndReason::UserDisabled.as_str()],
-        )
-        .unwrap();
-    let server = place.serve().await;
-    let again = server.browser();
-    again.set_cookie("session", &browser.session_token().unwrap());
-    let begun = Instant::now();
-    while again.is_signed_in().await {
-        assert!(begun.elapsed() < Duration::from_secs(10), "the session lives on: {}", server.log());
-        again.set_cookie("session", &browser.session_token().unwrap());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let left =
-        || database.query_row("SELECT count(*) FROM account_session_ends", [], |row| row.get::<_, i64>(0)).unwrap();
-    while left() > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "the note stays");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-#[tokio::test]
-async fn last_seen_times_are_written_at_the_end() {
-    let server = Server::start().await;
-    let password = new_password();
-    server.add_user(EMAIL, &password);
-    let browser = server.sign_in(EMAIL, &password).await;
-    let id = browser.get("/api/sessions").await.json()[0]["id"].as_str().unwrap().to_owned();
-    let database = Connection::open(server.database()).unwrap();
-    database.busy_timeout(Duration::from_secs(5)).unwrap();
-    let old = support::now_ms() - 600_000;
-    database.execute("UPDATE hallpass_sessions SET last_seen_at = ?1", [old]).unwrap();
-    assert!(browser.is_signed_in().await);
-    let place = server.stop().await;
-    let shown: serde_json::Value = serde_json::from_str(&place.done(&["sessions", "show", &id, "--json"])).unwrap();
-    let stored: i64 = database.query_row("SELECT last_seen_at FROM hallpass_sessions", [], |row| row.get(0)).unwrap();
-    assert!(stored > old + 500_000, "{shown}");
-}
-
-#[tokio::test]
 async fn a_head_too_large_is_431_and_the_server_goes_on() {
     let server = Server::start().await;
     for bytes in [40_000, 100_000] {
@@ -308,5 +241,82 @@ async fn a52_no_token_and_no_password_in_the_log_at_its_most_talkative() {
         for line in log.lines() {
             assert!(!line.contains("hp_"), "{line}");
         }
+    }
+}
+
+/// What looks into the file, or is about it: not for the runs on other engines.
+mod sqlite_file {
+    use super::*;
+
+    #[tokio::test]
+    async fn health_is_503_when_the_accounts_do_not_answer() {
+        let server = Server::start().await;
+        let database = Connection::open(server.database()).unwrap();
+        database.execute_batch("ALTER TABLE account_users RENAME TO gone").unwrap();
+        let answer = server.browser().get("/healthz").await;
+        assert_eq!((answer.status, &answer.json()["status"]), (503, &serde_json::json!("unavailable")));
+        assert_eq!(answer.json()["stores"], serde_json::json!({"sessions": true, "accounts": false}));
+        // A46: what the database said is for the log alone.
+        assert!(
+            !answer.body.contains("account_users") && server.log().contains("health check failed"),
+            "{}",
+            answer.body
+        );
+        let browser = server.browser();
+        let failed = browser.sign_in(EMAIL, "whatever it may be").await;
+        assert_eq!((failed.status, failed.set_cookies().len()), (503, 0));
+        assert!(!failed.body.contains("account_users"));
+    }
+
+    #[tokio::test]
+    async fn a09_what_a_killed_command_left_undone_is_done_at_the_next_start() {
+        let server = Server::start().await;
+        let password = new_password();
+        let id = server.add_user(EMAIL, &password);
+        let browser = server.sign_in(EMAIL, &password).await;
+        let place = server.kill();
+        // As `user disable` leaves it when it is killed between its two steps.
+        let database = Connection::open(place.database()).unwrap();
+        database.execute("UPDATE account_users SET disabled_at = 1 WHERE id = ?1", [&id]).unwrap();
+        database
+            .execute(
+                "INSERT INTO account_session_ends (user_id, reason, created_at) VALUES (?1, ?2, 1)",
+                [id.as_str(), EndReason::UserDisabled.as_str()],
+            )
+            .unwrap();
+        let server = place.serve().await;
+        let again = server.browser();
+        again.set_cookie("session", &browser.session_token().unwrap());
+        let begun = Instant::now();
+        while again.is_signed_in().await {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the session lives on: {}", server.log());
+            again.set_cookie("session", &browser.session_token().unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let left =
+            || database.query_row("SELECT count(*) FROM account_session_ends", [], |row| row.get::<_, i64>(0)).unwrap();
+        while left() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the note stays");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn last_seen_times_are_written_at_the_end() {
+        let server = Server::start().await;
+        let password = new_password();
+        server.add_user(EMAIL, &password);
+        let browser = server.sign_in(EMAIL, &password).await;
+        let id = browser.get("/api/sessions").await.json()[0]["id"].as_str().unwrap().to_owned();
+        let database = Connection::open(server.database()).unwrap();
+        database.busy_timeout(Duration::from_secs(5)).unwrap();
+        let old = support::now_ms() - 600_000;
+        database.execute("UPDATE hallpass_sessions SET last_seen_at = ?1", [old]).unwrap();
+        assert!(browser.is_signed_in().await);
+        let place = server.stop().await;
+        let shown: serde_json::Value = serde_json::from_str(&place.done(&["sessions", "show", &id, "--json"])).unwrap();
+        let stored: i64 =
+            database.query_row("SELECT last_seen_at FROM hallpass_sessions", [], |row| row.get(0)).unwrap();
+        assert!(stored > old + 500_000, "{shown}");
     }
 }

@@ -55,6 +55,7 @@ pub(crate) struct App {
     pub(crate) events: Events,
     pub(crate) gate: Gate,
     pub(crate) address: SocketAddr,
+    _kept: Option<tempfile::TempDir>,
 }
 
 pub(crate) struct Options {
@@ -87,7 +88,8 @@ impl App {
     pub(crate) async fn with(options: Options) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let store = FaultyStore::new();
+        let (store, kept) = crate::engine::fresh().await;
+        let store = FaultyStore::over(store);
         let (clock, events, gate) = (ManualClock::default(), Events::default(), Gate::default());
         let sessions = Sessions::builder(store.clone())
             .clock(clock.clone())
@@ -101,7 +103,7 @@ impl App {
         tokio::spawn(async move {
             axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await.unwrap();
         });
-        Self { sessions, web, store, clock, events, gate, address }
+        Self { sessions, web, store, clock, events, gate, address, _kept: kept }
     }
 
     pub(crate) fn browser(&self) -> Browser {

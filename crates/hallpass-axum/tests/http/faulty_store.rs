@@ -9,7 +9,7 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Label, SessionId, Store, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Label, Session, SessionId, Store, StoreError, Timestamp, UserId};
 use tokio::sync::Notify;
 
 /// What the broken database says; must never reach a client (A46).
@@ -17,7 +17,7 @@ pub(crate) const DETAIL: &str = "connection to db.internal:5432 refused for user
 
 #[derive(Debug)]
 pub(crate) struct FaultyStore {
-    pub(crate) inner: MemoryStore,
+    pub(crate) inner: Arc<dyn Store>,
     mode: AtomicU8,
     pub(crate) reads: AtomicUsize,
     /// Signalled when a stalled call has arrived.
@@ -42,8 +42,12 @@ pub(crate) enum Mode {
 
 impl FaultyStore {
     pub(crate) fn new() -> Arc<Self> {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
-            inner: MemoryStore::new(),
+            inner,
             mode: AtomicU8::new(0),
             reads: AtomicUsize::new(0),
             arrived: Notify::new(),
@@ -53,6 +57,12 @@ impl FaultyStore {
 
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    /// Every session there is, ended ones too.
+    pub(crate) async fn everything(&self, now: Timestamp) -> Vec<Session> {
+        let filter = Filter { include_ended: true, ..Filter::default() };
+        self.inner.list(&filter, Page::first(500), now).await.unwrap().sessions
     }
 
     fn is(&self, mode: Mode) -> bool {
@@ -93,8 +103,9 @@ impl Store for FaultyStore {
         if self.is(Mode::Stalls) || self.is(Mode::AnswersLater) {
             return None;
         }
+        let found = self.inner.find_now(id)?;
         self.reads.fetch_add(1, Ordering::SeqCst);
-        if self.is(Mode::Fails) { Some(Err(StoreError::unavailable(DETAIL))) } else { self.inner.find_now(id) }
+        Some(if self.is(Mode::Fails) { Err(StoreError::unavailable(DETAIL)) } else { found })
     }
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
         self.gate(true).await?;

@@ -7,6 +7,7 @@ mod browser;
 mod cleanup;
 mod concurrency;
 mod cookie_life;
+mod engine;
 mod faulty_store;
 mod headers;
 mod layer;

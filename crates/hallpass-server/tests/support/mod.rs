@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed helper fails its test")]
 
 mod browser;
+#[path = "../databases/mod.rs"]
+pub(crate) mod databases;
 mod secrets;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -48,15 +50,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// With the database of the engine that `HALLPASS_TEST_ENGINE` names, of its own; without it the default one, in the directory.
     pub(crate) fn new() -> Self {
+        let settings = database_of_this_run().map(|url| ("HALLPASS_DATABASE_URL", url));
         let mut builder = tempfile::Builder::new();
         builder.prefix("hallpass-server-");
         if let Some(artifacts) = secrets::artifacts() {
             std::fs::create_dir_all(&artifacts).unwrap();
-            return Self { path: builder.tempdir_in(artifacts).unwrap().keep(), ..Self::default() };
+            let path = builder.tempdir_in(artifacts).unwrap().keep();
+            return Self { path, _temporary: None, settings: settings.into_iter().collect() };
         }
         let temporary = builder.tempdir().unwrap();
-        Self { path: temporary.path().to_owned(), _temporary: Some(temporary), ..Self::default() }
+        let path = temporary.path().to_owned();
+        Self { path, _temporary: Some(temporary), settings: settings.into_iter().collect() }
     }
 
     /// As [`Place::new`], with this database.
@@ -154,6 +160,15 @@ impl Place {
         let address = ready.strip_prefix("listening on ").unwrap_or_else(|| panic!("no readiness line: {ready:?}"));
         server.origin = address.to_owned();
         server
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment on what to run")]
+fn database_of_this_run() -> Option<String> {
+    match std::env::var("HALLPASS_TEST_ENGINE").as_deref() {
+        Err(_) | Ok("" | "sqlite") => None,
+        Ok("postgres") => Some(databases::fresh_postgres()),
+        Ok(other) => panic!("HALLPASS_TEST_ENGINE names {other}: use sqlite or postgres"),
     }
 }
 
