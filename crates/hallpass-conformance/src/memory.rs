@@ -346,6 +346,13 @@ impl Store for MemoryStore {
 
     async fn health(&self, now: Timestamp) -> Result<Health, StoreError> {
         let live = self.count(&Filter::default(), now).await?;
-        Ok(Health { engine: String::from("memory"), schema: 1, clock: None, live, details: Vec::new() })
+        Ok(Health {
+            engine: String::from("memory"),
+            schema: 1,
+            clock: None,
+            live,
+            details: Vec::new(),
+            warnings: Vec::new(),
+        })
     }
 }

@@ -383,6 +383,8 @@ pub struct Health {
     pub live: u64,
     /// More facts for people: name and value.
     pub details: Vec<(String, String)>,
+    /// What endangers a promise, and what to do about it: a setting of the server that lets acknowledged changes be lost, for example.
+    pub warnings: Vec<String>,
 }
 
 /// A database of sessions. See the [module documentation](self) for the rules.

@@ -40,7 +40,7 @@ impl Read for Ask<'_> {
         let galera = second(connection.first(GALERA, Vec::new()).await?)?;
         let marks = settle::count_marks(connection).await?;
         let usage = self.usage;
-        let mut details = vec![
+        let details = vec![
             (String::from("address"), self.place.to_owned()),
             (
                 String::from("connections"),
@@ -50,16 +50,23 @@ impl Read for Ask<'_> {
                 ),
             ),
             (String::from("encrypted"), if cipher.is_empty() { String::from("no") } else { cipher }),
-            (String::from("durability"), durability(flush, log_bin != 0, sync_binlog)),
+            (
+                String::from("durability"),
+                format!(
+                    "innodb_flush_log_at_trx_commit {flush}, binary log {}",
+                    if log_bin == 0 { String::from("off") } else { format!("on with sync_binlog {sync_binlog}") }
+                ),
+            ),
             (String::from("revocations still to settle"), marks.to_string()),
         ];
+        let mut warnings = not_durable(flush, log_bin != 0, sync_binlog);
         if read_only {
-            details.push((String::from("warning"), String::from("the server is read-only; name the primary")));
+            warnings.push(String::from("the server is read-only; name the primary"));
         }
         if galera.is_some_and(|on| on.eq_ignore_ascii_case("on") || on == "1") {
-            let text =
-                "Galera: every hallpass must use the same node, because a lock on one node is not seen by another";
-            details.push((String::from("warning"), String::from(text)));
+            warnings.push(String::from(
+                "Galera: every hallpass must use the same node, because a lock on one node is not seen by another",
+            ));
         }
         Ok(Health {
             engine,
@@ -67,23 +74,24 @@ impl Read for Ask<'_> {
             clock: Some(clock),
             live: live(connection, marks, self.now).await?,
             details,
+            warnings,
         })
     }
 }
 
-/// Whether an acknowledged commit survives a loss of power.
-fn durability(flush: i64, log_bin: bool, sync_binlog: i64) -> String {
-    let mut warnings = Vec::new();
+/// The settings with which an acknowledged commit does not survive a loss of power.
+fn not_durable(flush: i64, log_bin: bool, sync_binlog: i64) -> Vec<String> {
+    let mut settings = Vec::new();
     if flush != 1 {
-        warnings.push(format!("innodb_flush_log_at_trx_commit is {flush}; set it to 1"));
+        settings.push(("innodb_flush_log_at_trx_commit", flush));
     }
     if log_bin && sync_binlog != 1 {
-        warnings.push(format!("the binary log is on and sync_binlog is {sync_binlog}; set it to 1"));
+        settings.push(("sync_binlog", sync_binlog));
     }
-    if warnings.is_empty() {
-        return String::from("commits are on disk before they are acknowledged");
-    }
-    format!("WARNING: a crash can undo acknowledged sign-ins and revocations: {}", warnings.join("; "))
+    let warning = |(name, value)| {
+        format!("{name} is {value}, so a crash can undo acknowledged sign-ins and revocations; set it to 1")
+    };
+    settings.into_iter().map(warning).collect()
 }
 
 /// The value of a variable: absent where the server has none.
@@ -106,16 +114,17 @@ mod tests {
 
     #[test]
     fn what_is_not_durable_is_said() {
-        assert!(!durability(1, false, 0).contains("WARNING"));
-        assert!(!durability(1, true, 1).contains("WARNING"));
+        assert!(not_durable(1, false, 0).is_empty());
+        assert!(not_durable(1, true, 1).is_empty());
         for (flush, log_bin, sync, words) in [
             (2, false, 0, "innodb_flush_log_at_trx_commit is 2"),
             (0, true, 1, "innodb_flush_log_at_trx_commit is 0"),
             (1, true, 0, "sync_binlog is 0"),
             (1, true, 100, "sync_binlog is 100"),
         ] {
-            let text = durability(flush, log_bin, sync);
-            assert!(text.contains("WARNING") && text.contains(words), "{text}");
+            let warnings = not_durable(flush, log_bin, sync);
+            assert!(warnings.len() == 1 && warnings[0].contains(words), "{warnings:?}");
         }
+        assert_eq!(not_durable(2, true, 0).len(), 2);
     }
 }

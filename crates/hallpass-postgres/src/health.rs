@@ -28,7 +28,12 @@ pub(crate) async fn health(database: &Database, now: Timestamp) -> Result<Health
     let direct =
         if session.is_direct() { "direct, statements are prepared" } else { "through a pooler, nothing is prepared" };
     let durable = facts.get::<&str>(6)? == "on" && facts.get::<&str>(7)? == "on";
-    let durable = if durable { "yes" } else { "no: fsync or full_page_writes is off on this server" };
+    let warnings = (!durable).then(|| {
+        String::from(
+            "fsync or full_page_writes is off on this server, so a crash can undo acknowledged sign-ins and revocations; set both on",
+        )
+    });
+    let durable = if durable { "yes" } else { "no" };
     let standbys = facts.get::<&str>(9)?;
     let standbys = if standbys.is_empty() { "none: a failover may lose acknowledged changes" } else { standbys };
     let detail = |name: &str, value: String| (String::from(name), value);
@@ -55,6 +60,7 @@ pub(crate) async fn health(database: &Database, now: Timestamp) -> Result<Health
         clock: Some(facts.time(0)?),
         live: live(database, marks, now).await?,
         details,
+        warnings: warnings.into_iter().collect(),
     })
 }
 

@@ -39,15 +39,22 @@ impl Info {
 pub(crate) async fn health(database: &Database, shown: &str, now: Timestamp) -> Result<Health, StoreError> {
     let log = Info::of(database, Place::LOG).await?;
     let mut details = vec![(String::from("database"), shown.to_owned())];
+    let mut warnings = Vec::new();
     for (place, node) in database.topology.primaries() {
         let info = Info::of(database, place).await?;
         let name = |what: &str| {
             if database.is_direct() { what.to_owned() } else { format!("{} {what}", node.address()) }
         };
         details.push((name("memory"), info.get("used_memory_human").to_owned()));
-        details.push((name("durability"), durability(database, place, &info).await));
-        details.push((name("eviction"), eviction(&info)));
         details.push((name("replicas"), info.get("connected_slaves").to_owned()));
+        for (what, (value, warning)) in [
+            ("durability", durability(database, place, &info).await),
+            ("eviction", eviction(&info)),
+            ("full coverage", full_coverage(database, place).await),
+        ] {
+            details.extend((!value.is_empty()).then(|| (name(what), value)));
+            warnings.extend(warning.map(&name));
+        }
     }
     if !database.is_direct() {
         details.push((String::from("cluster"), cluster(database).await?));
@@ -58,36 +65,59 @@ pub(crate) async fn health(database: &Database, shown: &str, now: Timestamp) -> 
         clock: clock(database).await?,
         live: list::count(database, &Filter::default(), now).await?,
         details,
+        warnings,
     })
 }
 
-/// What a crash of the server can lose.
-async fn durability(database: &Database, place: Place, info: &Info) -> String {
-    if info.get("aof_enabled") != "1" {
-        return String::from("appendonly no: a crash loses everything since the last snapshot; set appendonly yes");
-    }
-    let command = redis::cmd("CONFIG").arg("GET").arg("appendfsync").to_owned();
-    // Many providers forbid CONFIG; then nobody can tell.
-    let policy = database.read(place, &command).await.ok().and_then(|value| match value {
+/// What a server is set to, and what is wrong with that.
+type Judged = (String, Option<&'static str>);
+
+/// A setting of the server of a place. Many providers forbid `CONFIG`; then nobody can tell.
+async fn setting(database: &Database, place: Place, name: &str) -> Option<Vec<u8>> {
+    let command = redis::cmd("CONFIG").arg("GET").arg(name).to_owned();
+    match database.read(place, &command).await.ok()? {
         Value::Map(pairs) => pairs.into_iter().next().and_then(|(_, value)| bytes(value).ok()),
-        value => array(value).ok().and_then(|values| values.into_iter().nth(1)).and_then(|value| bytes(value).ok()),
-    });
-    match policy.as_deref() {
-        Some(b"always") => String::from("appendonly yes, appendfsync always"),
-        Some(policy) => format!(
-            "appendonly yes, appendfsync {}: a crash of the machine can lose the last second or more; set appendfsync always",
-            String::from_utf8_lossy(policy)
-        ),
-        None => String::from("appendonly yes, appendfsync unknown (CONFIG is not allowed)"),
+        value => array(value).ok()?.into_iter().nth(1).and_then(|value| bytes(value).ok()),
     }
 }
 
-fn eviction(info: &Info) -> String {
-    match info.get("maxmemory_policy") {
-        "noeviction" => String::from("noeviction"),
-        policy => format!(
-            "{policy}: a full memory signs users out and lets revocations be forgotten; set maxmemory-policy noeviction"
+/// What a crash of the server can lose.
+async fn durability(database: &Database, place: Place, info: &Info) -> Judged {
+    if info.get("aof_enabled") != "1" {
+        let warning = "appendonly is no, so a crash loses everything since the last snapshot, and sessions that were ended since live again; \
+             set appendonly yes and appendfsync always";
+        return (String::from("appendonly no"), Some(warning));
+    }
+    match setting(database, place, "appendfsync").await.as_deref() {
+        Some(b"always") => (String::from("appendonly yes, appendfsync always"), None),
+        Some(policy) => (
+            format!("appendonly yes, appendfsync {}", String::from_utf8_lossy(policy)),
+            Some(
+                "a crash of the machine can lose the last second or more, and sessions that were ended in it live again; \
+                 set appendfsync always",
+            ),
         ),
+        None => (String::from("appendonly yes, appendfsync unknown (CONFIG is not allowed)"), None),
+    }
+}
+
+fn eviction(info: &Info) -> Judged {
+    let policy = info.get("maxmemory_policy");
+    let warning = "a full memory signs users out and lets revocations be forgotten; set maxmemory-policy noeviction";
+    (policy.to_owned(), (policy != "noeviction").then_some(warning))
+}
+
+/// Nothing to tell of a single server.
+async fn full_coverage(database: &Database, place: Place) -> Judged {
+    if database.is_direct() {
+        return (String::new(), None);
+    }
+    let required = setting(database, place, "cluster-require-full-coverage").await;
+    let warning = "one lost shard takes all others with it until its replica has taken over; set cluster-require-full-coverage no";
+    match required.as_deref() {
+        Some(b"no") => (String::from("not required"), None),
+        Some(_) => (String::from("required"), Some(warning)),
+        None => (String::from("unknown (CONFIG is not allowed)"), None),
     }
 }
 

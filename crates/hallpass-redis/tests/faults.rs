@@ -339,14 +339,18 @@ async fn health_tells_what_can_be_lost() {
     assert_eq!(detail(&health.details, "durability"), "appendonly yes, appendfsync always");
     assert_eq!(detail(&health.details, "eviction"), "noeviction");
     assert_eq!(detail(&health.details, "replicas"), "0");
-    for (setting, value, name, told) in [
+    assert_eq!(health.warnings, [] as [String; 0]);
+    for (count, (setting, value, name, told)) in (1..).zip([
         ("maxmemory-policy", "allkeys-lru", "eviction", "set maxmemory-policy noeviction"),
         ("appendfsync", "everysec", "durability", "set appendfsync always"),
         ("appendonly", "no", "durability", "set appendonly yes"),
-    ] {
+    ]) {
         instance.ask(SERVER, &["CONFIG", "SET", setting, value]).await.unwrap();
         let health = store.health(T0).await.unwrap();
         let shown = detail(&health.details, name);
-        assert!(shown.contains(told), "{setting}: {shown}");
+        assert!(shown.ends_with(value), "{setting}: {shown}");
+        assert!(health.warnings.iter().any(|warning| warning.contains(told)), "{setting}: {:?}", health.warnings);
+        // The last two are of one fact.
+        assert_eq!(health.warnings.len(), count.min(2));
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn health(
         clock: None,
         live: live(connection, marks, now)?,
         details,
+        warnings: Vec::new(),
     })
 }
 

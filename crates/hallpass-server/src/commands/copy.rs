@@ -14,6 +14,10 @@ use crate::progress::Progress;
 use crate::session_ends;
 use crate::settings::{Database, Origin, Settings, SqlDatabase};
 
+/// To the target. Each creation is durable, and servers sync once for all that commit together: with 4 connections 100,000 sessions took
+/// PostgreSQL three times as long.
+const CONNECTIONS: usize = 32;
+
 /// From where to where.
 #[derive(Debug)]
 pub struct Move {
@@ -61,8 +65,8 @@ pub async fn run(plan: &Move, settings: &Settings, output: &mut Output<'_>) -> R
     if !plan.from.exists() {
         bail!("there is no database at {}; name the one to copy with --from", plan.from);
     }
-    let from = open_store(&plan.from, settings.ended_retention).await?;
-    let to = open_store(&plan.to, settings.ended_retention).await?;
+    let from = open_store(&plan.from, settings.ended_retention, None).await?;
+    let to = open_store(&plan.to, settings.ended_retention, Some(CONNECTIONS)).await?;
     refuse_the_same(&from, &to, plan).await?;
     let accounts = accounts_that_go(plan, settings).await?;
     if let Some(accounts) = &accounts {

@@ -123,7 +123,8 @@ async fn database(settings: &Settings, engine: &Engine, findings: &mut Vec<Findi
                 "database",
                 format!("{}, schema {}, {} live sessions", health.engine, health.schema, health.live),
             ));
-            findings.extend(health.details.iter().map(|(name, value)| detail(name, value)));
+            findings.extend(health.details.iter().map(|(name, value)| fine("database", format!("{name}: {value}"))));
+            findings.extend(health.warnings.into_iter().map(of_engine));
             findings.push(clock(&engine.sessions, health.clock.map(hallpass_core::Timestamp::as_millis)));
         }
         Err(error) => findings.push(failed("database", error.to_string())),
@@ -139,11 +140,9 @@ async fn database(settings: &Settings, engine: &Engine, findings: &mut Vec<Findi
     }
 }
 
-/// One of the facts that the engine tells. A warning says so itself, and what to do.
-fn detail(name: &str, value: &str) -> Finding {
-    let found = format!("{name}: {value}");
-    let warned = name == "warning" || value.starts_with("WARNING");
-    Finding { what: "database", verdict: if warned { Verdict::Warning } else { Verdict::Fine }, found, fix: None }
+/// The engine says what to do in the same breath.
+fn of_engine(warning: String) -> Finding {
+    Finding { what: "database", verdict: Verdict::Warning, found: warning, fix: None }
 }
 
 fn clock(sessions: &Sessions, database_ms: Option<i64>) -> Finding {
@@ -184,22 +183,4 @@ fn print(findings: &[Finding], output: &mut Output<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_engine_warns_of_is_a_warning() {
-        for (name, value, verdict) in [
-            ("durability", "commits are on disk before they are acknowledged", Verdict::Fine),
-            ("durability", "WARNING: a crash can undo acknowledged sign-ins", Verdict::Warning),
-            ("warning", "the server is read-only; name the primary", Verdict::Warning),
-        ] {
-            let finding = detail(name, value);
-            assert_eq!(finding.verdict, verdict, "{value}");
-            assert_eq!(finding.found, format!("{name}: {value}"));
-        }
-    }
 }

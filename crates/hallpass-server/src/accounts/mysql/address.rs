@@ -95,12 +95,12 @@ impl Address {
     }
 }
 
-/// As the client programs of MySQL name them. There is no "preferred": a connection that falls back to plain text protects nothing.
+/// As the client programs of MySQL name them. There is no "preferred": a connection that falls back to plain text protects nothing. And no
+/// `VERIFY_CA`: the driver checks the name as well, or nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Disabled,
     Required,
-    VerifyCa,
     VerifyIdentity,
 }
 
@@ -109,13 +109,9 @@ impl Mode {
         Ok(match text.to_ascii_uppercase().replace('-', "_").as_str() {
             "DISABLED" => Self::Disabled,
             "REQUIRED" => Self::Required,
-            "VERIFY_CA" => Self::VerifyCa,
             "VERIFY_IDENTITY" => Self::VerifyIdentity,
             _ => {
-                return problem(
-                    "its ssl-mode is not known",
-                    "use one of: DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY",
-                );
+                return problem("its ssl-mode is not known", "use one of: DISABLED, REQUIRED, VERIFY_IDENTITY");
             }
         })
     }
@@ -130,9 +126,7 @@ impl Mode {
         if socket {
             return problem("it has both a socket and ssl-mode", "leave one of them out; a socket is not encrypted");
         }
-        let mut ssl = SslOpts::default()
-            .with_danger_accept_invalid_certs(self == Self::Required)
-            .with_danger_skip_domain_validation(self == Self::VerifyCa);
+        let mut ssl = SslOpts::default().with_danger_accept_invalid_certs(self == Self::Required);
         if let Some(file) = authority {
             // Who names an authority means that one alone.
             ssl = ssl.with_root_certs(vec![PathBuf::from(file).into()]).with_disable_built_in_roots(true);
@@ -176,8 +170,10 @@ mod tests {
         };
         assert_eq!(flags(""), None);
         assert_eq!(flags("ssl-mode=REQUIRED"), Some((true, false, 0)));
-        assert_eq!(flags("ssl-mode=verify-ca&ssl-ca=/ca.pem"), Some((false, true, 1)));
+        assert_eq!(flags("ssl-mode=verify-identity&ssl-ca=/ca.pem"), Some((false, false, 1)));
         assert_eq!(flags("ssl-mode=VERIFY_IDENTITY"), Some((false, false, 0)));
+        // The session store refuses it as well.
+        assert!(Address::parse("mysql://h/app?ssl-mode=VERIFY_CA").is_err());
     }
 
     #[test]
