@@ -15,6 +15,8 @@ const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED,
 
 /// The session variables that a server, or a reload of its configuration, could have set otherwise.
 ///
+/// A row waits for its lock by `innodb_lock_wait_timeout`, a statement by `lock_wait_timeout` for a table that somebody alters, by default for a day.
+///
 /// The comments are code for MariaDB alone and for MySQL alone: a program that stands still, or whose network is cut, in the middle of a
 /// transaction must not hold its locks, and with them every revocation, for long. MySQL knows no time-out but that of any idle connection.
 fn variables(lock_wait_seconds: u64) -> String {
@@ -23,8 +25,17 @@ fn variables(lock_wait_seconds: u64) -> String {
          sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', sql_safe_updates = 0, sql_big_selects = 1, \
          sql_auto_is_null = 0, sql_select_limit = 18446744073709551615, \
          /*M!100300 idle_transaction_timeout = {lock_wait_seconds}, */ /*!80001 wait_timeout = 30, */ \
-         innodb_lock_wait_timeout = {lock_wait_seconds}"
+         innodb_lock_wait_timeout = {lock_wait_seconds}, lock_wait_timeout = {lock_wait_seconds}"
     )
+}
+
+/// Connects and sets everything up, without a look at the tables.
+pub(crate) async fn set_up(opts: Opts, lock_wait_seconds: u64) -> mysql_async::Result<Conn> {
+    let mut conn = Conn::new(opts).await?;
+    conn.query_drop(NAMES).await?;
+    conn.query_drop(ISOLATION).await?;
+    conn.query_drop(variables(lock_wait_seconds)).await?;
+    Ok(conn)
 }
 
 /// A connection that is set up.
@@ -36,18 +47,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and sets everything up, without a look at the tables.
-    pub(crate) async fn bare(opts: Opts, lock_wait_seconds: u64) -> Result<Conn, Fault> {
-        let mut conn = Conn::new(opts).await?;
-        conn.query_drop(NAMES).await?;
-        conn.query_drop(ISOLATION).await?;
-        conn.query_drop(variables(lock_wait_seconds)).await?;
-        Ok(conn)
-    }
-
     /// Connects to a database whose schema is made.
     pub(crate) async fn open(opts: Opts, lock_wait_seconds: u64) -> Result<Self, Fault> {
-        let mut conn = Self::bare(opts, lock_wait_seconds).await?;
+        let mut conn = set_up(opts, lock_wait_seconds).await?;
         let find = conn.prep(FIND).await?;
         Ok(Self { conn, find })
     }

@@ -83,6 +83,7 @@ mod sweep;
 mod touch;
 mod work;
 
+pub use address::{Address, AddressError};
 pub use options::MysqlOptions;
 pub use store::MysqlStore;
 

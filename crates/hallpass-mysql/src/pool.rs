@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hallpass_core::StoreError;
+use mysql_async::{Opts, OptsBuilder};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -26,6 +27,8 @@ const COURTESY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Pool {
     pub(crate) address: Address,
+    /// The address with what the store sets beside.
+    pub(crate) opts: Opts,
     pub(crate) options: MysqlOptions,
     pub(crate) failures: Failures,
     places: Arc<Semaphore>,
@@ -59,8 +62,14 @@ pub(crate) struct Usage {
 
 impl Pool {
     pub(crate) fn new(address: Address, options: MysqlOptions, failures: Failures) -> Self {
+        let opts = OptsBuilder::from_opts(address.opts().clone())
+            // More than there are statements: none is ever prepared twice on a connection.
+            .stmt_cache_size(Some(128))
+            .max_allowed_packet(Some(16 << 20))
+            .wait_timeout(Some(usize::try_from(options.idle_timeout.as_secs()).unwrap_or(usize::MAX).max(1)));
         Self {
             places: Arc::new(Semaphore::new(options.connections())),
+            opts: opts.into(),
             address,
             options,
             failures,
@@ -139,7 +148,7 @@ impl Pool {
         if let Some(message) = self.outage.holds(now) {
             return Err(StoreError::unavailable(message));
         }
-        let opening = Connection::open(self.address.opts.clone(), self.options.lock_wait_seconds());
+        let opening = Connection::open(self.opts.clone(), self.options.lock_wait_seconds());
         let limit = self.options.connect_timeout.min(deadline.saturating_duration_since(now));
         let error = match timeout(limit, opening).await {
             Ok(Ok(connection)) => {

@@ -12,9 +12,9 @@ use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId}
 use tokio::time::{Instant, timeout};
 
 use crate::MysqlOptions;
-use crate::address::{Address, BadAddress};
+use crate::address::Address;
 use crate::change::{SetAttributes, SetLabel};
-use crate::connection::Connection;
+use crate::connection::set_up;
 use crate::create::Create;
 use crate::failure::Failures;
 use crate::find::Find;
@@ -56,12 +56,10 @@ impl MysqlStore {
     /// [`StoreError::NotWritable`] when it is read-only or the user lacks a privilege; [`StoreError::Corrupt`] when there are tables of
     /// that name which are not ours; [`StoreError::TooNew`] when a newer program migrated them. No message holds the password.
     pub async fn connect(url: &str, options: MysqlOptions) -> Result<Self, StoreError> {
-        let address = Address::parse(url, &options).map_err(|BadAddress(message)| StoreError::unavailable(message))?;
-        if address.encrypted && rustls::crypto::CryptoProvider::get_default().is_none() {
-            // With features for several, TLS would panic at its first use. Who chose one before keeps it.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let failures = Failures::of(Arc::clone(&address.place));
+        let address = Address::parse(url)
+            .map_err(|error| StoreError::unavailable(format!("the database URL cannot be used: {error}")))?;
+        address.prepare_tls();
+        let failures = Failures::of(address.place().into());
         let database = Database { pool: Arc::new(Pool::new(address, options, failures)) };
         let migrated = migrate(&database.pool).await?;
         // What the tables hold is read at once: a mistake shows at the start and not with the first request.
@@ -85,16 +83,16 @@ impl MysqlStore {
 async fn migrate(pool: &Arc<Pool>) -> Result<(u32, u32), StoreError> {
     let (failures, options) = (&pool.failures, &pool.options);
     let begun = Instant::now();
-    let connecting = Connection::bare(pool.address.opts.clone(), options.lock_wait_seconds());
+    let connecting = set_up(pool.opts.clone(), options.lock_wait_seconds());
     let mut conn = match timeout(options.connect_timeout, connecting).await {
         Ok(Ok(conn)) => conn,
-        Ok(Err(fault)) => return Err(failures.explain(fault)),
+        Ok(Err(error)) => return Err(failures.explain(error.into())),
         Err(_) => return Err(failures.timed_out("connecting", options.connect_timeout)),
     };
     let limit = options.long_call_timeout;
     let work = async {
         Server::ask(&mut conn).await?.check()?;
-        migrations::migrate(&mut conn, &pool.address.database, limit / 2, failures).await
+        migrations::migrate(&mut conn, pool.address.database(), limit / 2, failures).await
     };
     let outcome = match timeout(limit.saturating_sub(begun.elapsed()), work).await {
         Ok(Ok(versions)) => Ok(versions),
@@ -227,6 +225,6 @@ impl Store for MysqlStore {
 
     async fn health(&self, now: Timestamp) -> Result<Health, StoreError> {
         let pool = &self.database.pool;
-        self.database.read(Patience::Long, &Ask { now, place: &pool.address.place, usage: pool.usage() }).await
+        self.database.read(Patience::Long, &Ask { now, place: pool.address.place(), usage: pool.usage() }).await
     }
 }

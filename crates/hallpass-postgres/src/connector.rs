@@ -15,7 +15,6 @@ use crate::failure::{Failure, Failures};
 use crate::session::{PLANS, Server, Session};
 use crate::target::Target;
 use crate::texts::Texts;
-use crate::tls;
 
 /// `gen_random_uuid` and `NOT DEFERRABLE` apart, what the statements need was there long before.
 const OLDEST_SERVER: i32 = 130_000;
@@ -57,7 +56,7 @@ impl std::fmt::Debug for Connector {
 
 impl Connector {
     pub(crate) fn new(target: Target, options: &PostgresOptions) -> Result<Self, StoreError> {
-        let tls = tls::connector(target.verification, target.root_certificates.as_deref())?;
+        let tls = target.tls()?;
         Ok(Self {
             tls,
             texts: Texts::of(&target.schema),

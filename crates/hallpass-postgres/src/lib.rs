@@ -56,6 +56,7 @@
 //! The log's incarnation changes when the table was restored from a dump, the cluster was restored to a point in time, or a standby took over.
 //! Copied data files that are started as if nothing had happened are not noticed by it.
 
+mod address;
 mod change;
 mod checks;
 mod connector;
@@ -83,6 +84,7 @@ mod texts;
 mod tls;
 mod value;
 
+pub use address::{Address, AddressError};
 pub use options::PostgresOptions;
 pub use store::PostgresStore;
 

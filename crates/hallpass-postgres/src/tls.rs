@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hallpass_core::StoreError;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -24,54 +23,41 @@ pub(crate) enum Verification {
 }
 
 /// How to connect over TLS. Root certificates come from the file, or from the operating system.
-pub(crate) fn connector(verification: Verification, roots: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
+pub(crate) fn connector(verification: Verification, roots: Option<&Path>) -> Result<MakeRustlsConnect, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error.to_string()))?;
+        .map_err(|error| error.to_string())?;
+    let unnamed = |chain| Arc::new(NameIgnored { provider: Arc::clone(&provider), chain });
     let config = match verification {
         Verification::ChainAndName => builder.with_root_certificates(root_store(roots)?),
-        Verification::None | Verification::Chain => {
-            let chain = match verification {
-                Verification::Chain => {
-                    let store = Arc::new(root_store(roots)?);
-                    let built = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider)).build();
-                    Some(built.map_err(|error| unusable(&error.to_string()))?)
-                }
-                _ => None,
-            };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(NameIgnored { provider, chain }))
+        Verification::None => builder.dangerous().with_custom_certificate_verifier(unnamed(None)),
+        Verification::Chain => {
+            let store = Arc::new(root_store(roots)?);
+            let chain = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider)).build();
+            let chain = chain.map_err(|error| error.to_string())?;
+            builder.dangerous().with_custom_certificate_verifier(unnamed(Some(chain)))
         }
     };
     Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
 }
 
-fn root_store(file: Option<&Path>) -> Result<RootCertStore, StoreError> {
+fn root_store(file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
-    match file {
-        Some(path) => {
-            let bad = |what: &str| unusable(&format!("sslrootcert {}: {what}", path.display()));
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| bad(&error.to_string()))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| bad(&error.to_string()))?;
-                store.add(certificate).map_err(|error| bad(&error.to_string()))?;
-            }
-            if store.is_empty() {
-                return Err(bad("it holds no certificate"));
-            }
-        }
-        None => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if store.is_empty() {
-                return Err(unusable("the operating system has no root certificates; name a file with sslrootcert"));
-            }
-        }
+    let Some(path) = file else {
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return if store.is_empty() {
+            Err(String::from("the operating system has no root certificates; name a file with sslrootcert"))
+        } else {
+            Ok(store)
+        };
+    };
+    let bad = |what: &str| format!("sslrootcert {}: {what}", path.display());
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(&error.to_string()))? {
+        let certificate = certificate.map_err(|error| bad(&error.to_string()))?;
+        store.add(certificate).map_err(|error| bad(&error.to_string()))?;
     }
-    Ok(store)
-}
-
-fn unusable(what: &str) -> StoreError {
-    StoreError::unavailable(format!("TLS to the database cannot be set up: {what}"))
+    if store.is_empty() { Err(bad("it holds no certificate")) } else { Ok(store) }
 }
 
 /// Looks at the chain if there are roots, and never at the name. That the server holds the certificate's key is always checked.

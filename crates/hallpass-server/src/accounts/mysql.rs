@@ -3,17 +3,16 @@
 //! Text is stored and compared byte for byte, whatever collations the server prefers. That a commit is on disk when it is acknowledged is a setting of
 //! the server (`innodb_flush_log_at_trx_commit`); `hallpass doctor` looks at it.
 
-mod address;
 mod failure;
 mod migrations;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hallpass_mysql::Address;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row};
 
-pub(crate) use self::address::Address;
 use self::failure::Failures;
 use super::sql::connection::{Columns, Connection, Connector, Fault, Value};
 use super::{AccountsError, SqlAccounts};
@@ -26,12 +25,8 @@ use super::{AccountsError, SqlAccounts};
 /// [`AccountsError::Newer`] when a newer program made the schema, [`AccountsError::Damaged`] when it holds other migrations than ours,
 /// [`AccountsError::Unavailable`] otherwise; each names host, port and database, and never the password.
 pub async fn connect(url: &str) -> Result<SqlAccounts, AccountsError> {
-    let address = Address::parse(url).map_err(|(what, fix)| AccountsError::Unavailable(format!("{what}; {fix}")))?;
-    if address.encrypted && rustls::crypto::CryptoProvider::get_default().is_none() {
-        // With features for several, TLS would panic at its first use. Who chose one before keeps it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    let server = Server { failures: Failures::of(&address.place), address };
+    let address = Address::parse(url).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
+    let server = Server { failures: Failures::of(address.place()), address };
     migrations::run(&server).await?;
     Ok(SqlAccounts::new(Arc::new(server)))
 }
@@ -49,29 +44,10 @@ struct Server {
     failures: Failures,
 }
 
-/// Bytes go in and out as they are, whatever the server's character sets.
-const NAMES: &str = "SET NAMES binary";
-/// Each statement sees what was committed before it began, and locks rows alone, no gaps between them.
-const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE";
-
-/// The session variables that a server could have set otherwise, and how long it waits: for a row, for a table that is being altered, and for
-/// a program that stands still in a transaction. The comments are code for MariaDB alone and for MySQL alone.
-fn variables(patience: u64) -> String {
-    format!(
-        "SET SESSION autocommit = 1, completion_type = 0, time_zone = '+00:00', \
-         sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', sql_safe_updates = 0, sql_big_selects = 1, \
-         sql_auto_is_null = 0, sql_select_limit = 18446744073709551615, lock_wait_timeout = {patience}, \
-         /*M!100300 idle_transaction_timeout = {patience}, */ /*!80001 wait_timeout = 30, */ innodb_lock_wait_timeout = {patience}"
-    )
-}
-
 impl Server {
     async fn link(&self) -> Result<Link, Fault> {
-        let fault = |error| self.failures.explain(&error);
-        let mut conn = Conn::new(self.address.opts.clone()).await.map_err(fault)?;
-        conn.query_drop(NAMES).await.map_err(fault)?;
-        conn.query_drop(ISOLATION).await.map_err(fault)?;
-        conn.query_drop(variables(super::sql::SERVER_PATIENCE.as_secs())).await.map_err(fault)?;
+        let connecting = self.address.connect(super::sql::SERVER_PATIENCE).await;
+        let conn = connecting.map_err(|error| self.failures.explain(&error))?;
         Ok(Link { conn, failures: self.failures.clone() })
     }
 }
@@ -79,7 +55,7 @@ impl Server {
 #[async_trait]
 impl Connector for Server {
     fn place(&self) -> &str {
-        &self.address.place
+        self.address.place()
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {

@@ -3,22 +3,21 @@
 //! Works behind a pooler in transaction mode (PgBouncer): nothing is prepared, and what is set is set for one transaction. Every write is
 //! committed with `synchronous_commit = on`, or more if the server is set so.
 
-mod address;
 mod failure;
 mod migrations;
-mod tls;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join3;
+use hallpass_postgres::Address;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Client, Config, Error, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub(crate) use self::address::Address;
 use self::failure::Failures;
+use super::sql::CONNECT_PATIENCE;
 use super::sql::connection::{Columns, Connection, Connector, Fault, Value};
 use super::{AccountsError, SqlAccounts};
 
@@ -30,8 +29,8 @@ use super::{AccountsError, SqlAccounts};
 /// [`AccountsError::Newer`] when a newer program made the schema, [`AccountsError::Damaged`] when it holds other migrations than ours,
 /// [`AccountsError::Unavailable`] otherwise; each names host, port and database, and never the password.
 pub async fn connect(url: &str) -> Result<SqlAccounts, AccountsError> {
-    let address = Address::parse(url).map_err(|(what, fix)| AccountsError::Unavailable(format!("{what}; {fix}")))?;
-    let connector = Server::new(address)?;
+    let address = Address::parse(url).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
+    let connector = Server::new(&address)?;
     migrations::run(&connector).await?;
     Ok(SqlAccounts::new(Arc::new(connector)))
 }
@@ -44,38 +43,44 @@ pub fn schema_version() -> u32 {
 
 /// One database, and how to reach it.
 struct Server {
-    address: Address,
+    place: String,
+    schema: String,
+    config: Config,
     tls: MakeRustlsConnect,
     failures: Failures,
 }
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Server").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
 impl Server {
-    fn new(address: Address) -> Result<Self, AccountsError> {
-        let failures = Failures::of(&address.place);
-        let tls = tls::connector(address.verification, address.root_certificates.as_deref())
-            .map_err(|what| failures.unavailable(&format!("TLS cannot be set up: {what}")))?;
-        Ok(Self { address, tls, failures })
+    fn new(address: &Address) -> Result<Self, AccountsError> {
+        let failures = Failures::of(address.place());
+        let tls = address.tls().map_err(|error| failures.unavailable(&error.to_string()))?;
+        let mut config = address.config().clone();
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_PATIENCE);
+        }
+        let schema = address.schema().unwrap_or("public").to_owned();
+        Ok(Self { place: address.place().to_owned(), schema, config, tls, failures })
     }
 
     async fn link(&self) -> Result<Link, Fault> {
-        let connected = self.address.config.connect(self.tls.clone()).await;
+        let connected = self.config.connect(self.tls.clone()).await;
         let (client, connection) = connected.map_err(|error| self.failures.explain(&error))?;
         // Ends with the connection, and is ended with the client; its error comes to whoever waits on the client too.
         let driver = Driver(tokio::spawn(async move { drop(connection.await) }));
-        Ok(Link { client, schema: self.address.schema.clone(), failures: self.failures.clone(), _driver: driver })
+        Ok(Link { client, schema: self.schema.clone(), failures: self.failures.clone(), _driver: driver })
     }
 }
 
 #[async_trait]
 impl Connector for Server {
     fn place(&self) -> &str {
-        &self.address.place
+        &self.place
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {

@@ -7,7 +7,6 @@ use hallpass_redis::Location;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::values::Problem;
-use crate::accounts::{mysql, postgres};
 
 const FORMS: &str = "write sqlite:hallpass.db, postgres://user:password@host/database, mysql://user:password@host/database, \
     redis://host:6379/0 or redis+cluster://host:7000,host:7001";
@@ -83,11 +82,11 @@ impl Database {
         Ok(match scheme {
             "sqlite" => Self::Sql(SqlDatabase::Sqlite(sqlite_path(rest)?)),
             "postgres" | "postgresql" => {
-                let address = postgres::Address::parse(text)?;
+                let address = hallpass_postgres::Address::parse(text).map_err(|error| (error.problem, error.fix))?;
                 Self::Sql(SqlDatabase::Postgres(url(address.to_string(), address.has_password())))
             }
             "mysql" | "mariadb" => {
-                let address = mysql::Address::parse(text)?;
+                let address = hallpass_mysql::Address::parse(text).map_err(|error| (error.problem, error.fix))?;
                 Self::Sql(SqlDatabase::Mysql(url(address.to_string(), address.has_password())))
             }
             "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => Self::Redis(RedisDatabase::parse(text)?),
@@ -343,7 +342,7 @@ mod tests {
             ("sqlite:", "names no file"),
             ("sqlite::memory:", "forgets"),
             ("sqlite:x?hunter2", "parameters"),
-            ("postgres:hunter2", "no URL"),
+            ("postgres:hunter2", "begin with"),
             ("postgres://u:hunter2@h/d?sslmode=hunter2", "sslmode"),
             ("mysql://u:hunter2@h", "no database"),
             ("redis://u:hunter2@h/x", "no URL of Redis"),

@@ -48,7 +48,7 @@ async fn migrate(link: &mut Link, server: &Server) -> Result<(), Fault> {
         return Ok(());
     }
     // The lock is the server's, not the database's, and its name is short. It ends with the connection.
-    let digest = Sha256::digest(server.address.database.as_bytes());
+    let digest = Sha256::digest(server.address.database().as_bytes());
     let name = digest[..8].iter().fold(String::from("hallpass_accounts_"), |name, byte| format!("{name}{byte:02x}"));
     let name = Value::Text(name);
     let seconds = i64::try_from(MIGRATION_PATIENCE.as_secs() / 2).unwrap_or(30);
@@ -82,7 +82,7 @@ async fn missing(link: &mut Link, server: &Server) -> Result<Vec<(u32, &'static 
         Ok((u32::try_from(row.integer(0, "number")?).unwrap_or(u32::MAX), row.bytes(1, "checksum")?))
     };
     let applied = link.rows(APPLIED, &[]).await?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(steps::missing(&server.address.place, STEPS, &applied)?)
+    Ok(steps::missing(server.address.place(), STEPS, &applied)?)
 }
 
 /// The statements of a step. No text in it holds a semicolon at the end of a line.

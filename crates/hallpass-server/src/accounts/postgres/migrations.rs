@@ -100,11 +100,11 @@ impl Migration<'_> {
             let number = u32::try_from(row.integer(0, "number")?).unwrap_or(u32::MAX);
             applied.push((number, row.bytes(1, "checksum")?));
         }
-        Ok(steps::missing(&self.server.address.place, STEPS, &applied)?)
+        Ok(steps::missing(&self.server.place, STEPS, &applied)?)
     }
 
     fn schema(&self) -> &str {
-        &self.server.address.schema
+        &self.server.schema
     }
 
     fn table(&self) -> String {

@@ -1,4 +1,4 @@
-//! Where the database is: a URL, read as libpq and the session store read it.
+//! Where a database is: a URL, read as libpq reads it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,25 +7,47 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::Verification;
-use crate::accounts::sql::CONNECT_PATIENCE;
+use crate::tls::{self, Verification};
 
-/// What is wrong, and the fix.
-type Problem = (String, String);
+/// A quiet connection is asked for a sign of life this often, so that one that a firewall forgot is noticed before it is needed.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// Why a text is no address of a database. Repeats nothing of it: any part may be a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}; {fix}")]
+pub struct AddressError {
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub fix: String,
+}
 
 const FORM: &str =
     "write postgres://user:password@host:5432/database, with other characters than letters and digits as %xx";
 
 /// What a URL says. Shows host, port and database alone.
+///
+/// Also for programs that keep other tables beside the sessions, and want to be told of the database by the same URL.
+///
+/// ```
+/// use hallpass_postgres::Address;
+///
+/// let address = Address::parse("postgres://alice:secret@one,two/app?schema=auth&sslmode=verify-full").unwrap();
+/// assert_eq!(address.to_string(), "postgres://one:5432,two:5432/app");
+/// assert_eq!(address.schema(), Some("auth"));
+/// assert!(address.has_password());
+/// ```
 #[derive(Clone)]
-pub(crate) struct Address {
-    pub(super) config: Config,
-    pub(super) schema: String,
-    pub(super) verification: Verification,
-    pub(super) root_certificates: Option<PathBuf>,
-    /// For messages.
-    pub(super) place: String,
+pub struct Address {
+    config: Config,
+    schema: Option<String>,
+    verification: Verification,
+    root_certificates: Option<PathBuf>,
+    place: String,
     hosts: String,
 }
 
@@ -50,12 +72,19 @@ struct Ours {
     sslrootcert: Option<String>,
 }
 
-fn problem<T>(what: &str, fix: &str) -> Result<T, Problem> {
-    Err((what.to_owned(), fix.to_owned()))
+fn problem<T>(problem: &str, fix: &str) -> Result<T, AddressError> {
+    Err(AddressError { problem: problem.to_owned(), fix: fix.to_owned() })
 }
 
 impl Address {
-    pub(crate) fn parse(url: &str) -> Result<Self, Problem> {
+    /// Reads `postgres://user:password@host:port/database?parameter=value`, with several hosts and the parameters of libpq, and `schema`.
+    ///
+    /// # Errors
+    /// [`AddressError`], which repeats nothing of the text.
+    pub fn parse(url: &str) -> Result<Self, AddressError> {
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return problem("it does not begin with postgres://", FORM);
+        }
         let (rest, ours) = split(url);
         // The driver's own message may quote a part of the URL, and so of a password with an unescaped character.
         let Ok(mut config) = rest.parse::<Config>() else {
@@ -73,25 +102,57 @@ impl Address {
             // A standby would answer with what was, and can write nothing.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_PATIENCE);
+        // Two hours is the driver's way of saying that nothing was chosen.
+        if config.get_keepalives_idle() >= Duration::from_secs(2 * 3600) {
+            config.keepalives_idle(KEEPALIVE_IDLE);
         }
-        // So that a connection that a firewall forgot is noticed before it is needed.
-        config
-            .keepalives_idle(Duration::from_secs(30))
-            .keepalives_interval(Duration::from_secs(5))
-            .keepalives_retries(3);
-        let schema = ours.schema.unwrap_or_else(|| String::from("public"));
-        check_schema(&schema)?;
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(KEEPALIVE_INTERVAL);
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(KEEPALIVE_RETRIES);
+        }
+        ours.schema.as_deref().map_or(Ok(()), check_schema)?;
         let root_certificates = ours.sslrootcert.filter(|path| path != "system").map(PathBuf::from);
         let hosts = hosts(&config);
         let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
         let place = format!("PostgreSQL at {hosts}/{database}");
-        Ok(Self { config, schema, verification, root_certificates, place, hosts })
+        Ok(Self { config, schema: ours.schema, verification, root_certificates, place, hosts })
     }
 
-    pub(crate) fn has_password(&self) -> bool {
+    /// Whether it says a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
         self.config.get_password().is_some()
+    }
+
+    /// The schema that it names.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    /// Hosts, ports and database in words, for messages.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What the driver connects with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// TLS as `sslmode` and `sslrootcert` say. Reads the certificates.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub fn tls(&self) -> Result<MakeRustlsConnect, AddressError> {
+        tls::connector(self.verification, self.root_certificates.as_deref()).map_err(|problem| AddressError {
+            problem: format!("TLS cannot be set up: {problem}"),
+            fix: String::from("look at sslmode and sslrootcert"),
+        })
     }
 }
 
@@ -118,7 +179,7 @@ fn split(url: &str) -> (String, Ours) {
     if others.is_empty() { (before.to_owned(), ours) } else { (format!("{before}?{}", others.join("&")), ours) }
 }
 
-fn ssl_mode(mode: Option<&str>, has_root: bool) -> Result<(SslMode, Verification), Problem> {
+fn ssl_mode(mode: Option<&str>, has_root: bool) -> Result<(SslMode, Verification), AddressError> {
     let chain_if_root = if has_root { Verification::Chain } else { Verification::None };
     Ok(match mode {
         Some("disable") => (SslMode::Disable, Verification::None),
@@ -137,7 +198,7 @@ fn ssl_mode(mode: Option<&str>, has_root: bool) -> Result<(SslMode, Verification
 }
 
 /// A name that needs no quoting rules: it also stands in the statements that make the tables.
-fn check_schema(schema: &str) -> Result<(), Problem> {
+pub(crate) fn check_schema(schema: &str) -> Result<(), AddressError> {
     let plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
     let begins = schema.chars().next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
     if begins && schema.len() <= 63 && schema.chars().all(plain) && !schema.starts_with("pg_") {
@@ -175,16 +236,13 @@ mod tests {
             Address::parse("postgres://alice:s%40cret@db.example:6432/app?schema=auth&sslmode=verify-full").unwrap();
         assert_eq!(address.place, "PostgreSQL at db.example:6432/app");
         assert_eq!(address.to_string(), "postgres://db.example:6432/app");
-        assert_eq!((address.schema.as_str(), address.verification), ("auth", Verification::ChainAndName));
+        assert_eq!((address.schema(), address.verification), (Some("auth"), Verification::ChainAndName));
         assert_eq!(address.config.get_ssl_mode(), SslMode::Require);
         assert_eq!(address.config.get_password(), Some(b"s@cret".as_slice()));
         assert_eq!(address.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         assert!(address.has_password() && !format!("{address:?}{address}").contains("cret"));
         let address = Address::parse("postgresql://h1,h2:6432/app").unwrap();
-        assert_eq!(
-            (address.to_string().as_str(), address.schema.as_str()),
-            ("postgres://h1:5432,h2:6432/app", "public")
-        );
+        assert_eq!((address.to_string().as_str(), address.schema()), ("postgres://h1:5432,h2:6432/app", None));
         assert!(!address.has_password());
         // A password may also stand among the parameters.
         let address = Address::parse("postgres://h/app?password=hunter2").unwrap();
@@ -210,6 +268,7 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_said_without_the_password() {
         for (url, words) in [
+            ("mysql://u:hunter2@db/app", "begin with"),
             ("postgres://u:hunter2@db:port/app", "no URL"),
             ("postgres://u:hunter2@db/app?hunter2=1", "not known"),
             ("postgres:///app?user=hunter2", "no host"),
@@ -217,8 +276,11 @@ mod tests {
             ("postgres://u:hunter2@db/app?schema=a%22hunter2", "schema"),
             ("postgres://u:hunter2@db/app?schema=pg_hunter2", "schema"),
         ] {
-            let (what, fix) = Address::parse(url).unwrap_err();
-            assert!(what.contains(words) && !format!("{what}{fix}").contains("hunter2"), "{url}: {what}");
+            let error = Address::parse(url).unwrap_err();
+            assert!(
+                error.problem.contains(words) && !format!("{error}{error:?}").contains("hunter2"),
+                "{url}: {error}"
+            );
         }
     }
 }
