@@ -1,17 +1,57 @@
 //! New sessions, within their limit.
 
 use hallpass_core::store::{ChangeKind, Created, Limit, Record};
-use hallpass_core::{Actor, EndReason, SessionId, Timestamp};
+use hallpass_core::{Actor, EndReason, SessionId, StoreError, Timestamp, UserId};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
 use crate::connection::Connection;
-use crate::failure::Fault;
+use crate::failure::{Failures, Fault};
 use crate::literal::{MAX_IDS, fill, ids};
 use crate::revocation_log::{log, next_position, return_position};
 use crate::revoke::{End, end_session};
 use crate::row::{id, methods_text, number, optional_text, text, time};
 use crate::statements::{EXISTS, INSERT, LIMITED, LOCK_STRIPE, LOCK_UNENDED_ROWS};
 use crate::work::{Ending, Transaction};
+
+/// Users share as many locks.
+const STRIPES: usize = 256;
+/// Creations of a stripe that may use a connection at once: one works, and the next one already waits where it will be woken first.
+const AT_ONCE: usize = 2;
+
+/// Which of the locks is a user's.
+fn stripe(user: &UserId) -> u8 {
+    Sha256::digest(user.as_str().as_bytes())[0]
+}
+
+/// The queues of creations within a limit, before they take a connection. They follow each other in the database anyway; a crowd that waited there, at the
+/// lock of one user, would keep every connection of this store from all others.
+#[derive(Debug)]
+pub(crate) struct Queues(Vec<Semaphore>);
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self((0..STRIPES).map(|_| Semaphore::new(AT_ONCE)).collect())
+    }
+}
+
+impl Queues {
+    /// Waits for a turn, by `deadline` at the latest.
+    pub(crate) async fn turn(
+        &self,
+        user: &UserId,
+        deadline: Instant,
+        failures: &Failures,
+    ) -> Result<SemaphorePermit<'_>, StoreError> {
+        match timeout_at(deadline, self.0[usize::from(stripe(user))].acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => {
+                Err(failures.unavailable("too many sessions are being made for one user at once; try again later"))
+            }
+        }
+    }
+}
 
 /// A creation.
 ///
@@ -28,9 +68,7 @@ impl Transaction for Create<'_> {
     async fn run(&self, connection: &mut Connection) -> Result<Ending<Created>, Fault> {
         let mut evicted = Vec::new();
         if let Some(limit) = self.limit {
-            let user = &self.new.session.user;
-            let stripe = Sha256::digest(user.as_str().as_bytes())[0];
-            connection.first(LOCK_STRIPE, vec![stripe.into()]).await?;
+            connection.first(LOCK_STRIPE, vec![stripe(&self.new.session.user).into()]).await?;
             if connection.exists(EXISTS, vec![id(self.new.session.id)]).await? {
                 return Ok(Ending::RollBack(Created::Duplicate));
             }

@@ -10,7 +10,8 @@ pub struct MysqlOptions {
     pub connections: usize,
     /// How long opening a connection may take, TLS and sign-in included. Default 2 seconds.
     pub connect_timeout: Duration,
-    /// How long a call may wait for one of the connections, opening one included. Default 3 seconds.
+    /// How long a call may wait for one of the connections, opening one included, and before it a creation within a limit for its turn among those of
+    /// the same user. Default 3 seconds.
     pub acquire_timeout: Duration,
     /// How long one call may take in all: waiting for a connection, every statement, and trying again after a deadlock. After it the answer is
     /// *unavailable* and the connection is given up. Default 5 seconds.
@@ -39,7 +40,7 @@ impl MysqlOptions {
         self.connections.clamp(1, 1000)
     }
 
-    /// How long the server lets a statement wait for a row: less than a call may take, so that the server gives up first and nothing goes on for
+    /// How long the server lets a statement wait for a row or a table: less than a call may take, so that the server gives up first and nothing goes on for
     /// a caller that was told no.
     pub(crate) fn lock_wait_seconds(&self) -> u64 {
         (self.call_timeout.as_secs() / 2).clamp(1, 10)

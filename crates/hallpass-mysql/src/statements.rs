@@ -223,8 +223,8 @@ pub const ADVANCE_MARK: &str = "UPDATE hallpass_marks SET settled_up_to = ? WHER
 pub const REMOVE_MARK: &str = "DELETE FROM hallpass_marks WHERE n = ?";
 
 /// Locks rows that a sweep has to look at, earliest first, passing over those that others hold.
-pub const DUE: &str = "SELECT s.id, s.idle_expires_at FROM hallpass_sessions s FORCE INDEX (hallpass_sessions_by_due) \
-     WHERE s.due_at <= ? ORDER BY s.due_at LIMIT ? FOR UPDATE SKIP LOCKED";
+pub const DUE: &str = "SELECT s.id, s.idle_expires_at, s.due_at FROM hallpass_sessions s FORCE INDEX (hallpass_sessions_by_due) \
+     WHERE s.due_at >= ? AND s.due_at <= ? ORDER BY s.due_at LIMIT ? FOR UPDATE SKIP LOCKED";
 
 /// Moves rows that were renewed to their real deadline.
 pub const MOVE_DUE: &str = "UPDATE hallpass_sessions AS s FORCE INDEX (PRIMARY) SET s.due_at = s.idle_expires_at WHERE s.id IN ({ids}) ORDER BY s.id";

@@ -15,7 +15,7 @@ use crate::MysqlOptions;
 use crate::address::Address;
 use crate::change::{SetAttributes, SetLabel};
 use crate::connection::set_up;
-use crate::create::Create;
+use crate::create::{Create, Queues};
 use crate::failure::Failures;
 use crate::find::Find;
 use crate::health::Ask;
@@ -26,12 +26,9 @@ use crate::revocation_log::ChangesSince;
 use crate::revoke::{CountEnded, Effect};
 use crate::server::Server;
 use crate::settle::{AnyMark, Settle};
-use crate::sweep::{SweepEnded, SweepExpired, SweepLog, Sweepable};
+use crate::sweep::{Reached, SweepEnded, SweepLog, Sweepable, expired};
 use crate::touch::Touch;
 use crate::work::{Database, Patience};
-
-/// How many batches of rows that were renewed one step of a sweep moves on, before it answers without a removal.
-const MOVED_BATCHES: u32 = 8;
 
 /// Sessions in a MariaDB or MySQL database. See the [crate documentation](crate) for an example.
 ///
@@ -39,6 +36,8 @@ const MOVED_BATCHES: u32 = 8;
 #[derive(Debug)]
 pub struct MysqlStore {
     database: Database,
+    queues: Queues,
+    reached: Reached,
     migrated: (u32, u32),
 }
 
@@ -64,7 +63,7 @@ impl MysqlStore {
         let migrated = migrate(&database.pool).await?;
         // What the tables hold is read at once: a mistake shows at the start and not with the first request.
         database.read(Patience::Call, &AnyMark).await?;
-        Ok(Self { database, migrated })
+        Ok(Self { database, queues: Queues::default(), reached: Reached::default(), migrated })
     }
 
     /// The schema versions before and after connecting migrated it; 0 before for a new database.
@@ -108,7 +107,15 @@ async fn migrate(pool: &Arc<Pool>) -> Result<(u32, u32), StoreError> {
 #[async_trait]
 impl Store for MysqlStore {
     async fn create(&self, new: &Record, now: Timestamp, limit: Option<Limit>) -> Result<Created, StoreError> {
-        self.database.write(Patience::Call, &Create { new, now, limit }).await
+        let database = &self.database;
+        let _turn = match limit {
+            Some(_) => {
+                let deadline = Instant::now() + database.pool.options.acquire_timeout;
+                Some(self.queues.turn(&new.session.user, deadline, &database.pool.failures).await?)
+            }
+            None => None,
+        };
+        database.write(Patience::Call, &Create { new, now, limit }).await
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
@@ -188,14 +195,7 @@ impl Store for MysqlStore {
         let mut swept = Swept { expired: 0, ended: 0, more: settled.more };
         if !settled.more {
             let before = sweep.expired_before.as_millis();
-            for _ in 0..MOVED_BATCHES {
-                let looked = self.database.write(Patience::Long, &SweepExpired { before, batch: left }).await?;
-                swept.expired = looked.removed;
-                swept.more = looked.full;
-                if looked.removed > 0 || !looked.full {
-                    break;
-                }
-            }
+            (swept.expired, swept.more) = expired(&self.database, &self.reached, before, left).await?;
             left -= swept.expired.min(left);
         }
         if left > 0 {

@@ -4,6 +4,9 @@
 //! that are really dead and moves the others to their real deadline: one more write per idle period instead of one per renewal. Several processes may
 //! sweep at once: each passes over the rows that another one holds.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use hallpass_core::StoreError;
 use hallpass_core::store::Sweep;
 use mysql_async::Value;
 
@@ -11,36 +14,86 @@ use crate::connection::Connection;
 use crate::failure::Fault;
 use crate::literal::{MAX_IDS, fill, ids};
 use crate::statements::{DUE, MOVE_DUE, OLD_ENDED, OLDEST_ENTRIES, REMOVE, SWEEP_LOG, SWEEPABLE};
-use crate::work::{Ending, Read, Transaction};
+use crate::work::{Database, Ending, Patience, Read, Transaction};
+
+/// How many batches of rows that were renewed one step of a sweep moves on, before it answers without a removal.
+const MOVED_BATCHES: u32 = 8;
+
+const BEGINNING: i64 = i64::MIN;
+
+/// Where a sweep goes on: from when on rows are due that the last step left.
+///
+/// The entries of rows that were removed stay in an index until the server has purged them. A step that began with the oldest would pass over all that the
+/// steps before it left behind. Everything is looked at from the beginning before a step says that there is no more.
+#[derive(Debug)]
+pub(crate) struct Reached(AtomicI64);
+
+impl Default for Reached {
+    fn default() -> Self {
+        Self(AtomicI64::new(BEGINNING))
+    }
+}
+
+/// One step over rows that are due up to `before`: how many it removed, and whether there may be more.
+pub(crate) async fn expired(
+    database: &Database,
+    reached: &Reached,
+    before: i64,
+    batch: u64,
+) -> Result<(u64, bool), StoreError> {
+    let mut gone = 0;
+    for _ in 0..MOVED_BATCHES {
+        let from = reached.0.load(Ordering::Relaxed);
+        let from = if from > before { BEGINNING } else { from };
+        let step = SweepExpired { from, before, batch: batch - gone };
+        let Looked { removed, next } = database.write(Patience::Long, &step).await?;
+        reached.0.store(next.unwrap_or(BEGINNING), Ordering::Relaxed);
+        gone += removed.min(batch - gone);
+        if from == BEGINNING && next.is_none() {
+            return Ok((gone, false));
+        }
+        if gone >= batch || (gone > 0 && next.is_some()) {
+            break;
+        }
+    }
+    Ok((gone, true))
+}
 
 /// What a step over the due rows did.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Looked {
-    pub(crate) removed: u64,
-    /// As many rows as it may look at: there may be more.
-    pub(crate) full: bool,
+struct Looked {
+    removed: u64,
+    /// From when on the next ones are due; `None` if these were fewer than it may look at.
+    next: Option<i64>,
 }
 
 /// Looks at no more than `batch` rows that are due.
-pub(crate) struct SweepExpired {
-    pub(crate) before: i64,
-    pub(crate) batch: u64,
+struct SweepExpired {
+    from: i64,
+    before: i64,
+    batch: u64,
 }
 
 impl Transaction for SweepExpired {
     type Answer = Looked;
 
     async fn run(&self, connection: &mut Connection) -> Result<Ending<Looked>, Fault> {
-        let rows = connection.rows(DUE, vec![self.before.into(), self.batch.into()]).await?;
+        let rows = connection.rows(DUE, vec![self.from.into(), self.before.into(), self.batch.into()]).await?;
         let full = rows.len() as u64 >= self.batch;
-        let (mut dead, mut renewed) = (Vec::new(), Vec::new());
+        let (mut dead, mut renewed, mut last) = (Vec::new(), Vec::new(), None);
         for mut columns in rows {
             let (id, deadline) = (columns.array(0, "id")?, columns.integer(1, "idle_expires_at")?);
-            if deadline <= self.before { dead.push(id) } else { renewed.push(id) }
+            if deadline <= self.before {
+                dead.push(id);
+            } else {
+                renewed.push(id);
+            }
+            last = Some(columns.integer(2, "due_at")?);
         }
         let removed = on_rows(connection, REMOVE, &mut dead).await?;
         on_rows(connection, MOVE_DUE, &mut renewed).await?;
-        Ok(Ending::Commit(Looked { removed, full }))
+        // Those that were moved are due after `before`, and so after these.
+        Ok(Ending::Commit(Looked { removed, next: last.filter(|_| full) }))
     }
 }
 

@@ -110,6 +110,36 @@ async fn a_row_that_stays_locked_is_unavailable_in_time() {
     assert_eq!(store.find(old.session.id).await.unwrap(), Some(old));
 }
 
+/// A table that somebody alters or locks: the call answers in its time, and the server gives up before it does: nothing waits on for a caller that has gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_stays_locked_is_unavailable_in_time() {
+    let url = common::fresh_database().await;
+    let options = MysqlOptions { call_timeout: Duration::from_secs(6), ..small() };
+    let store = Arc::new(MysqlStore::connect(&url, options).await.unwrap());
+    let old = created(&store, "alice").await;
+    let (mut holder, mut observer) = (beside(&url).await, beside(&url).await);
+    holder.query_drop("LOCK TABLES hallpass_sessions WRITE").await.unwrap();
+    let begun = Instant::now();
+    let creating = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.create(&record(&user("bob"), NOW), NOW, None).await }
+    });
+    // The longest that one statement was seen to wait.
+    let sql = "SELECT COALESCE(MAX(TIME_MS), 0) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND STATE LIKE '%metadata lock%'";
+    let mut longest = 0.0_f64;
+    while !creating.is_finished() {
+        longest = longest.max(observer.query_first(sql).await.unwrap().unwrap());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let took = begun.elapsed();
+    let error = creating.await.unwrap().unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(took < Duration::from_millis(6_500), "{took:?}");
+    assert!((500.0..4_500.0).contains(&longest), "the server let a statement wait for {longest} ms");
+    holder.query_drop("UNLOCK TABLES").await.unwrap();
+    assert_eq!(store.find(old.session.id).await.unwrap(), Some(old));
+}
+
 /// A node that stands still, or is cut off, in the middle of a creation holds up the revocations of the others for a bounded time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_in_a_transaction_does_not_hold_up_revocations() {

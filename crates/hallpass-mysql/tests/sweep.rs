@@ -87,3 +87,31 @@ async fn a_shorter_deadline_counts_at_once() {
     assert_eq!(due_at(&mut conn, &record).await, Some(NOW.plus(HOUR / 2).as_millis()));
     assert_eq!(store.sweep(&sweep(NOW.plus(HOUR / 2), 10)).await.unwrap().expired, 1);
 }
+
+/// A sweep goes on where its last step ended; a row that turns up behind it is not forgotten.
+#[tokio::test]
+async fn what_is_due_before_the_place_that_a_sweep_reached_is_found_before_it_ends() {
+    let (_url, store) = common::store().await;
+    let until = async |hour: u32| {
+        let mut new = record(&user("alice"), NOW);
+        new.session.idle_expires_at = NOW.plus(hour * HOUR);
+        store.create(&new, NOW, None).await.unwrap();
+    };
+    for hour in 2..6 {
+        until(hour).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(store.sweep(&sweep(NOW.plus(DAY), 1)).await.unwrap(), Swept { expired: 1, ended: 0, more: true });
+    }
+    until(1).await;
+    let mut removed = 0;
+    loop {
+        let swept = store.sweep(&sweep(NOW.plus(DAY), 2)).await.unwrap();
+        removed += swept.expired;
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!(removed, 3);
+    assert_eq!(store.sweepable(&sweep(NOW.plus(DAY), 1)).await.unwrap(), 0);
+}

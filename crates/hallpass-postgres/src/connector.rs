@@ -1,17 +1,21 @@
 //! Opening connections.
 
+use std::future::poll_fn;
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hallpass_core::StoreError;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{CancelToken, Error};
+use tokio_postgres::{AsyncMessage, CancelToken, Config, Connection, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::PostgresOptions;
 use crate::failure::{Failure, Failures};
+use crate::hosts;
 use crate::session::{PLANS, Server, Session};
 use crate::target::Target;
 use crate::texts::Texts;
@@ -39,6 +43,9 @@ pub(crate) enum Purpose {
 /// Opens connections to one database.
 pub(crate) struct Connector {
     target: Target,
+    hosts: Vec<Config>,
+    /// Which of the hosts is tried first: the one that worked last.
+    first: AtomicUsize,
     tls: MakeRustlsConnect,
     texts: Texts,
     failures: Failures,
@@ -58,6 +65,8 @@ impl Connector {
     pub(crate) fn new(target: Target, options: &PostgresOptions) -> Result<Self, StoreError> {
         let tls = target.tls()?;
         Ok(Self {
+            hosts: hosts::each(&target.config),
+            first: AtomicUsize::new(0),
             tls,
             texts: Texts::of(&target.schema),
             failures: target.failures(),
@@ -80,23 +89,43 @@ impl Connector {
         self.statement_timeout
     }
 
-    /// Opens a connection, within the connect timeout.
+    /// Opens a connection to one of the hosts, each within the connect timeout: one that is silent does not keep the others from being tried.
     pub(crate) async fn open(&self, purpose: Purpose) -> Result<(Session, Driver), Failure> {
-        let patience = self.target.connect_timeout;
-        let opened = tokio::time::timeout(patience, self.open_as_it_is(purpose)).await;
-        opened.unwrap_or_else(|_| {
-            Err(self
-                .failures
-                .unavailable(&format!("no connection within {patience:?}; check that the server can be reached")))
-        })
+        let (patience, count) = (self.target.connect_timeout, self.hosts.len());
+        let first = self.first.load(Ordering::Relaxed);
+        let mut failures = Vec::new();
+        for host in (0..count).map(|next| (first + next) % count) {
+            match tokio::time::timeout(patience, self.open_as_it_is(purpose, host)).await {
+                Ok(Ok(opened)) => {
+                    self.first.store(host, Ordering::Relaxed);
+                    return Ok(opened);
+                }
+                Ok(Err(failure)) => failures.push(failure),
+                Err(_) => {
+                    self.is_silent(host);
+                    failures.push(self.failures.unavailable(&format!(
+                        "no connection within {patience:?}; check that the server can be reached"
+                    )));
+                }
+            }
+        }
+        // That of the one that should have worked: the others may be standbys.
+        Err(failures.into_iter().next().unwrap_or_else(|| self.failures.unavailable("the URL names no host")))
     }
 
-    async fn open_as_it_is(&self, purpose: Purpose) -> Result<(Session, Driver), Failure> {
+    /// The next host is tried before this one.
+    pub(crate) fn is_silent(&self, host: usize) {
+        // Those that notice it later must not pass over the one that has come into its place.
+        let next = (host + 1) % self.hosts.len();
+        let _ = self.first.compare_exchange(host, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    async fn open_as_it_is(&self, purpose: Purpose, host: usize) -> Result<(Session, Driver), Failure> {
         let direct = !self.pooler && !self.refused.load(Ordering::Relaxed);
-        match self.open_once(purpose, direct).await {
+        match self.open_once(purpose, host, direct).await {
             Err(Opening::Refused) => {
                 self.refused.store(true, Ordering::Relaxed);
-                self.open_once(purpose, false).await
+                self.open_once(purpose, host, false).await
             }
             outcome => outcome,
         }
@@ -106,8 +135,8 @@ impl Connector {
         })
     }
 
-    async fn open_once(&self, purpose: Purpose, direct: bool) -> Result<(Session, Driver), Opening> {
-        let mut config = self.target.config.clone();
+    async fn open_once(&self, purpose: Purpose, host: usize, direct: bool) -> Result<(Session, Driver), Opening> {
+        let mut config = self.hosts[host].clone();
         let link = RandomState::new().hash_one("link").to_string();
         if direct {
             config.options(self.startup_options(purpose, &link));
@@ -116,7 +145,8 @@ impl Connector {
             let pooler = direct && error.code() == Some(&SqlState::PROTOCOL_VIOLATION);
             if pooler { Opening::Refused } else { self.failed(&error) }
         })?;
-        let mut driver: Driver = Box::pin(connection);
+        let unreplicated = Arc::new(AtomicBool::new(false));
+        let mut driver: Driver = Box::pin(drive(connection, Arc::clone(&unreplicated)));
         let row = tokio::select! {
             row = client.query_typed_one(SETUP, &[]) => row.map_err(|error| self.failed(&error))?,
             ended = &mut driver => {
@@ -138,9 +168,9 @@ impl Connector {
         }
         // A standby that has applied a commit has also stored it.
         let durable = if level == "remote_apply" { "remote_apply" } else { "on" };
-        let server = Server { version, durable };
+        let server = Server { version, durable, host };
         let direct = direct && seen.as_deref() == Some(link.as_str());
-        Ok((Session::new(client, self.texts.clone(), server, direct), driver))
+        Ok((Session::new(client, self.texts.clone(), server, direct, unreplicated), driver))
     }
 
     /// The URL's own options come first, so that ours hold.
@@ -174,6 +204,27 @@ impl Connector {
             tracing::debug!("a statement that took too long could not be cancelled; the server's own time-out will");
         }
     }
+}
+
+/// The function of the server that waits for synchronous standbys; its name comes with a warning in whatever language.
+const WAITS_FOR_STANDBYS: &str = "SyncRepWaitForLSN";
+
+/// Keeps a connection going, and notes when a commit was answered that no synchronous standby has: its wait was cancelled, by a time-out of the server or by
+/// an operator, and the server then reports success and a warning before it.
+async fn drive<S, T>(mut connection: Connection<S, T>, unreplicated: Arc<AtomicBool>) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notice(notice) = message? {
+            if notice.routine() == Some(WAITS_FOR_STANDBYS) {
+                unreplicated.store(true, Ordering::Release);
+            }
+            tracing::debug!(severity = notice.severity(), message = notice.message(), "the database says");
+        }
+    }
+    Ok(())
 }
 
 enum Opening {

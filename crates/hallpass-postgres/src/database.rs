@@ -12,7 +12,8 @@ use crate::connector::Connector;
 use crate::failure::{Failure, Failures, is_conflict, is_lost, is_unprepared};
 use crate::keys::Keys;
 use crate::lanes::Lanes;
-use crate::session::{Durability, Step};
+use crate::session::{Change, Durability, Step};
+use crate::sweep::Reached;
 
 /// How often work is tried that the server rolled back because of others.
 const ATTEMPTS: u32 = 5;
@@ -24,6 +25,7 @@ pub(crate) struct Database {
     pub(crate) checks: Checks,
     pub(crate) lanes: Lanes,
     pub(crate) keys: Keys,
+    pub(crate) swept: Reached,
 }
 
 /// Why work was not done.
@@ -41,7 +43,7 @@ pub(crate) type Rows = Vec<Vec<Row>>;
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Read,
-    Write { durability: Durability, lock_patience: Option<Duration> },
+    Write(Change),
 }
 
 impl Database {
@@ -81,12 +83,18 @@ impl Database {
         durability: Durability,
         steps: &[Step<'_>],
     ) -> Result<Rows, Refusal> {
-        self.run(Work::Write { durability, lock_patience: None }, deadline, steps).await
+        self.run(Work::Write(Change { durability, ..Change::RELAXED }), deadline, steps).await
+    }
+
+    /// A change that is not durable, by a plan that is made once for all values.
+    pub(crate) async fn write_by_one_plan(&self, steps: &[Step<'_>]) -> Result<Rows, Failure> {
+        let work = Work::Write(Change { by_one_plan: true, ..Change::RELAXED });
+        self.run(work, self.deadline(), steps).await.map_err(|refusal| self.explain(&refusal))
     }
 
     /// A change that waits for locks only so long, and is not durable.
     pub(crate) async fn write_if_unlocked(&self, patience: Duration, steps: &[Step<'_>]) -> Result<Rows, Refusal> {
-        let work = Work::Write { durability: Durability::Relaxed, lock_patience: Some(patience) };
+        let work = Work::Write(Change { lock_patience: Some(patience), ..Change::RELAXED });
         self.run(work, self.deadline(), steps).await
     }
 
@@ -98,9 +106,7 @@ impl Database {
             let running = async {
                 match work {
                     Work::Read => lane.session.read(steps, patience).await,
-                    Work::Write { durability, lock_patience } => {
-                        lane.session.write(durability, steps, patience, lock_patience).await
-                    }
+                    Work::Write(change) => lane.session.write(change, steps, patience).await,
                 }
             };
             let Ok(outcome) = tokio::time::timeout_at(deadline, running).await else {
@@ -109,6 +115,11 @@ impl Database {
                     "no answer in time; what was under way may or may not have happened, and its connection is given up",
                 )));
             };
+            if lane.session.lacked_a_standby() {
+                return Err(Refusal::Failure(self.failures().unavailable(
+                    "the change is stored, but its wait for the synchronous standby was cut short: a failover may undo it; look after the standby",
+                )));
+            }
             let Err(error) = outcome else {
                 return outcome.map_err(Refusal::Server);
             };

@@ -50,8 +50,11 @@
 //! # What is promised beyond one machine
 //!
 //! An acknowledged revocation holds on the primary, through its crash. Through a failover it holds if the standby that takes over was synchronous
-//! (`synchronous_standby_names`); health shows whether there is one. Checks are read on the primary alone: several hosts may stand in the URL, and the
-//! first that takes writes is used.
+//! (`synchronous_standby_names`); health shows whether there is one. A change whose wait for the standby was cut short, by a time-out or an operator, is answered
+//! with *unavailable*, although the server calls it committed. Checks are read on the primary alone: several hosts may stand in the URL
+//! (`postgres://user@first:5432,second:5432/app`), and the one that takes writes is used, found anew by itself when a standby took over. A host that does
+//! not answer at all costs one [`PostgresOptions::connect_timeout`] before the next one is tried. An old primary that comes back must not take
+//! writes any more: keeping it out is the task of whoever promotes the standby.
 //!
 //! The log's incarnation changes when the table was restored from a dump, the cluster was restored to a point in time, or a standby took over.
 //! Copied data files that are started as if nothing had happened are not noticed by it.
@@ -64,6 +67,7 @@ mod create;
 mod database;
 mod failure;
 mod health;
+mod hosts;
 mod keys;
 mod lanes;
 mod link;

@@ -196,6 +196,7 @@ impl Keeper {
         match end {
             End::Lost => {}
             End::GivenUp => {
+                self.connector.is_silent(session.server().host);
                 let token = session.cancel_token();
                 // Whoever still waits on it gets an error.
                 drop(driver);

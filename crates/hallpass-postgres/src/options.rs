@@ -8,7 +8,7 @@ pub struct PostgresOptions {
     /// Connections in all, at least 2: one for checks, which gather on it, and the others for everything else, one change at a time on each.
     /// More of them let more durable commits share one sync of the disk. Default 4.
     pub connections: usize,
-    /// How long one attempt to connect may take, the sign-in included. A `connect_timeout` in the URL goes before it. Default 2 seconds.
+    /// How long one attempt to connect to one host may take, the sign-in included. A `connect_timeout` in the URL goes before it. Default 2 seconds.
     pub connect_timeout: Duration,
     /// How long a verb may take in all, waiting for a connection included; then it answers unavailable. The server is told the same, so that it
     /// stops by itself. Default 5 seconds.

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -52,17 +52,41 @@ pub(crate) enum Durability {
     Durable,
 }
 
+/// How a change is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change {
+    pub(crate) durability: Durability,
+    /// How long it waits for locks; without a bound of its own, as long as its caller does.
+    pub(crate) lock_patience: Option<Duration>,
+    /// By a plan that is made once, through the indexes in their order.
+    pub(crate) by_one_plan: bool,
+}
+
+impl Change {
+    pub(crate) const RELAXED: Self = Self { durability: Durability::Relaxed, lock_patience: None, by_one_plan: false };
+}
+
 /// What the server said when the connection was opened.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) version: String,
     /// The level of `synchronous_commit` for durable changes: `on`, or more if the server was set so.
     pub(crate) durable: &'static str,
+    /// Which of the URL's hosts it is.
+    pub(crate) host: usize,
 }
 
 /// Pages of a list come in the order of an index: PostgreSQL would rather gather and sort the rows of a user who, like most, has a few, and does so
 /// for the one who has thousands too. And compiling a statement costs more than any of ours can gain.
 pub(crate) const PLANS: [&str; 2] = ["enable_bitmapscan=off", "jit=off"];
+
+/// For a statement whose limit is a parameter: the server would plan it anew each time, since it takes an unknown limit for a large one, and would then read
+/// and sort the whole table.
+const ONE_PLAN: &str =
+    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; ";
+
+/// Whatever the server's default is: that a commit lacked its standby is told by a warning.
+const WARNINGS: &str = "SET LOCAL client_min_messages = warning; ";
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
 
@@ -75,6 +99,8 @@ pub(crate) struct Session {
     prepared: Mutex<HashMap<&'static str, Statement>>,
     given_up: Notify,
     is_given_up: AtomicBool,
+    /// Set by whoever drives the connection, before the answer to the commit comes.
+    unreplicated: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Session {
@@ -84,7 +110,13 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, texts: Texts, server: Server, direct: bool) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        texts: Texts,
+        server: Server,
+        direct: bool,
+        unreplicated: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             client,
             texts,
@@ -93,6 +125,7 @@ impl Session {
             prepared: Mutex::default(),
             given_up: Notify::new(),
             is_given_up: AtomicBool::new(false),
+            unreplicated,
         }
     }
 
@@ -112,6 +145,11 @@ impl Session {
 
     pub(crate) fn is_usable(&self) -> bool {
         !self.is_given_up.load(Ordering::Relaxed) && !self.client.is_closed()
+    }
+
+    /// Whether a change was committed since it was last asked without the synchronous standby that it had to wait for.
+    pub(crate) fn lacked_a_standby(&self) -> bool {
+        self.unreplicated.swap(false, Ordering::AcqRel)
     }
 
     /// Nothing comes back any more: whoever drives the connection cancels what is under way, closes it and opens another one.
@@ -146,18 +184,18 @@ impl Session {
     /// Runs statements that change something, in one transaction. One round trip.
     pub(crate) async fn write(
         &self,
-        durability: Durability,
+        change: Change,
         steps: &[Step<'_>],
         patience: Duration,
-        lock_patience: Option<Duration>,
     ) -> Result<Vec<Vec<Row>>, Error> {
-        let commit = match durability {
+        let commit = match change.durability {
             Durability::Relaxed => "off",
             Durability::Durable => self.server.durable,
         };
         let begin = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = {commit}; SET LOCAL lock_timeout = {}; {}",
-            lock_patience.map_or(0, millis),
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = {commit}; SET LOCAL lock_timeout = {}; {WARNINGS}{}{}",
+            change.lock_patience.map_or(0, millis),
+            if change.by_one_plan { ONE_PLAN } else { "" },
             bounds(patience)
         );
         self.transaction(&begin, steps).await

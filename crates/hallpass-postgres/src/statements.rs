@@ -376,15 +376,19 @@ statements! {
     /// A step of settling a mark of everyone. Walks over ended rows too, each once.
     SETTLE_EVERYONE = settle!("true");
 
-    /// Looks at the rows that are due up to `$1`, at most `$2`; removes the expired ones, and moves those that were renewed since to their deadline.
-    /// Answers how many were due, removed and moved. Sweepers at once take different rows.
-    SWEEP_EXPIRED = "WITH due AS (SELECT s.id, s.due_at, s.idle_expires_at FROM hp.hallpass_sessions s \
-         WHERE s.ended_at IS NULL AND s.due_at <= $1 ORDER BY s.due_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
-         removed AS (DELETE FROM hp.hallpass_sessions s WHERE s.id = ANY(ARRAY(SELECT d.id FROM due d WHERE d.idle_expires_at <= d.due_at)) \
+    /// Looks at the rows that are due from `$3` up to `$1`, at most `$2`; removes the expired ones, and moves those that were renewed since to their
+    /// deadline. Answers how many were due, removed and moved, from when on the next ones are due, and whether a mark waits to be settled: then it does nothing. Sweepers
+    /// at once take different rows. By place and not by id: a row that somebody changed since it was looked at is not there any more, and not dead.
+    SWEEP_EXPIRED = "WITH due AS (SELECT s.ctid AS place, s.due_at, s.idle_expires_at FROM hp.hallpass_sessions s \
+         WHERE s.ended_at IS NULL AND s.due_at <= $1 AND s.due_at >= $3 AND NOT EXISTS (SELECT 1 FROM hp.hallpass_marks) \
+         ORDER BY s.due_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED), \
+         removed AS (DELETE FROM hp.hallpass_sessions s WHERE s.ctid = ANY(ARRAY(SELECT d.place FROM due d WHERE d.idle_expires_at <= d.due_at)) \
          RETURNING 1), \
-         moved AS (UPDATE hp.hallpass_sessions s SET due_at = s.idle_expires_at WHERE s.id = ANY(ARRAY(SELECT d.id FROM due d \
+         moved AS (UPDATE hp.hallpass_sessions s SET due_at = s.idle_expires_at WHERE s.ctid = ANY(ARRAY(SELECT d.place FROM due d \
          WHERE d.idle_expires_at > d.due_at)) RETURNING 1) \
-         SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM removed), (SELECT count(*) FROM moved)";
+         SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM removed), (SELECT count(*) FROM moved), (SELECT least(max(d.due_at), \
+         min(d.idle_expires_at) FILTER (WHERE d.idle_expires_at > d.due_at)) FROM due d), \
+         EXISTS (SELECT 1 FROM hp.hallpass_marks)";
 
     /// Removes rows that ended up to `$1`, at most `$2`, oldest first.
     SWEEP_ENDED = "WITH dead AS (SELECT s.id FROM hp.hallpass_sessions s WHERE s.ended_at IS NOT NULL AND s.ended_at <= $1 \

@@ -1,5 +1,13 @@
 //! Removing dead rows, one bounded step at a time, oldest first through the index of each kind. Each kind is a commit of its own, and several
 //! sweepers at once take different rows.
+//!
+//! # Where a sweep goes on
+//!
+//! The entries of rows that were removed stay in an index until a vacuum has been there. A step that began with the oldest would pass over all that the steps
+//! before it left behind: a million rows took five times as long. So a step goes on where the one before it ended, and looks at
+//! everything from the beginning before it says that there is no more.
+
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use hallpass_core::store::{Sweep, Swept};
 
@@ -7,25 +15,42 @@ use crate::database::Database;
 use crate::failure::Failure;
 use crate::row::Reader;
 use crate::session::{Durability, Step};
-use crate::settle::{count_marks, settle};
+use crate::settle::settle;
 use crate::statements::{SWEEP_ENDED, SWEEP_EXPIRED, SWEEP_LOG, SWEEPABLE, Sql};
 use crate::value::Value;
 
 /// How often one step looks for expired rows again because those that it found were only renewed: the rest is for the next step.
 const LOOKS: u32 = 8;
 
+const BEGINNING: i64 = i64::MIN;
+
+/// The time at which the rows were due at which the last step ended.
+#[derive(Debug)]
+pub(crate) struct Reached(AtomicI64);
+
+impl Default for Reached {
+    fn default() -> Self {
+        Self(AtomicI64::new(BEGINNING))
+    }
+}
+
 /// Removes at most `batch` rows. Rows behind a mark are settled first, as many again at most: one that was revoked and has expired since
 /// is history to keep, not an expired session.
 pub(crate) async fn sweep(database: &Database, sweep: &Sweep) -> Result<Swept, Failure> {
     let mut left = u64::from(sweep.batch.max(1));
-    let settled = settle(database, sweep.batch).await?;
-    let mut swept = Swept { expired: 0, ended: 0, more: settled.more };
-    if !settled.more && count_marks(database).await? == 0 {
-        let (expired, more) = expired(database, sweep.expired_before.as_millis(), left).await?;
-        swept.expired = expired;
-        swept.more |= more;
-        left -= expired.min(left);
+    let mut swept = Swept::default();
+    let before = sweep.expired_before.as_millis();
+    let mut looked = expired(database, before, left).await?;
+    if looked.unsettled {
+        let settled = settle(database, sweep.batch).await?;
+        swept.more = settled.more;
+        if !settled.more {
+            looked = expired(database, before, left).await?;
+        }
     }
+    swept.expired = looked.removed;
+    swept.more |= looked.more;
+    left -= looked.removed.min(left);
     swept.ended =
         removed(database, SWEEP_ENDED, vec![Value::time(sweep.ended_before), Value::number(left)], left).await?;
     left -= swept.ended.min(left);
@@ -35,26 +60,43 @@ pub(crate) async fn sweep(database: &Database, sweep: &Sweep) -> Result<Swept, F
     Ok(swept)
 }
 
-/// How many expired rows were removed, and whether there may be more. Looking again fills the step with those that were only moved and are dead all
-/// the same: they come before all that was not looked at, so the oldest go first.
-async fn expired(database: &Database, before: i64, limit: u64) -> Result<(u64, bool), Failure> {
+/// What a step over expired rows did.
+struct Looked {
+    removed: u64,
+    /// There may be more.
+    more: bool,
+    /// Nothing was done, because a mark waits to be settled.
+    unsettled: bool,
+}
+
+/// Looking again fills the step with those that were only moved and are dead all the same: they come before all that was not looked at, so the
+/// oldest go first.
+async fn expired(database: &Database, before: i64, limit: u64) -> Result<Looked, Failure> {
+    let reached = &database.swept.0;
     let mut gone = 0;
     for _ in 0..LOOKS {
-        let step = Step::new(SWEEP_EXPIRED, vec![Value::Integer(before), Value::number(limit - gone)]);
-        let rows = database.write(Durability::Relaxed, &[step]).await?;
+        let wanted = limit - gone;
+        let from = reached.load(Ordering::Relaxed);
+        let from = if from > before { BEGINNING } else { from };
+        let step = Step::new(SWEEP_EXPIRED, vec![Value::Integer(before), Value::number(wanted), Value::Integer(from)]);
+        let rows = database.write_by_one_plan(&[step]).await?;
         let Some(row) = rows.first().and_then(|rows| rows.first()) else { break };
         let reader = Reader::new(row, database.failures());
         let (due, removed, moved) = (reader.number(0)?, reader.number(1)?, reader.number(2)?);
-        let wanted = limit - gone;
-        gone += removed.min(wanted);
-        if gone >= limit {
-            return Ok((gone, true));
+        if reader.get(4)? {
+            return Ok(Looked { removed: gone, more: gone > 0, unsettled: gone == 0 });
         }
-        if moved == 0 && due < wanted {
-            return Ok((gone, false));
+        gone += removed.min(wanted);
+        let next = if due < wanted { BEGINNING } else { reader.get::<Option<i64>>(3)?.unwrap_or(BEGINNING) };
+        reached.store(next, Ordering::Relaxed);
+        if gone >= limit {
+            return Ok(Looked { removed: gone, more: true, unsettled: false });
+        }
+        if moved == 0 && due < wanted && from == BEGINNING {
+            return Ok(Looked { removed: gone, more: false, unsettled: false });
         }
     }
-    Ok((gone, true))
+    Ok(Looked { removed: gone, more: true, unsettled: false })
 }
 
 async fn removed(database: &Database, sql: Sql, values: Vec<Value<'_>>, limit: u64) -> Result<u64, Failure> {

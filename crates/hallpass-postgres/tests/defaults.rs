@@ -10,6 +10,7 @@ use common::{NOW, record, small, user};
 use hallpass_conformance::{CASES, SHARED_CASES};
 use hallpass_core::Store;
 use hallpass_postgres::{PostgresOptions, PostgresStore};
+use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
 /// A database that sorts by a language, and whose connections begin with settings that no program expects.
@@ -54,22 +55,40 @@ async fn odd_database(statement_timeout: &str) -> String {
     format!("{server}/{name}")
 }
 
+/// Cases that run at once: most of their time they wait for the disk.
+const AT_ONCE: usize = 10;
+
 /// Every case of the suite but the storms, which take long.
 async fn passes_the_suite(url: &str, options: &PostgresOptions) {
+    let mut running = JoinSet::new();
     for case in CASES.iter().filter(|case| !case.name.contains("storm")) {
-        let store = PostgresStore::connect(&common::with_schema(url, &common::fresh_schema()), options.clone()).await;
-        println!("{}", case.name);
-        (case.run)(Arc::new(store.unwrap())).await;
+        let (url, options) = (common::with_schema(url, &common::fresh_schema()), options.clone());
+        let run = async move { (case.run)(Arc::new(PostgresStore::connect(&url, options).await.unwrap())).await };
+        spawn(&mut running, case.name, run).await;
     }
     for case in SHARED_CASES.iter().filter(|case| !case.name.contains("storm")) {
-        let url = common::with_schema(url, &common::fresh_schema());
-        let mut handles: Vec<Arc<dyn Store>> = Vec::new();
-        for _ in 0..case.handles {
-            handles.push(Arc::new(PostgresStore::connect(&url, options.clone()).await.unwrap()));
-        }
-        println!("{}", case.name);
-        (case.run)(handles).await;
+        let (url, options) = (common::with_schema(url, &common::fresh_schema()), options.clone());
+        let run = async move {
+            let mut handles: Vec<Arc<dyn Store>> = Vec::new();
+            for _ in 0..case.handles {
+                handles.push(Arc::new(PostgresStore::connect(&url, options.clone()).await.unwrap()));
+            }
+            (case.run)(handles).await;
+        };
+        spawn(&mut running, case.name, run).await;
     }
+    let left = running.len();
+    for _ in 0..left {
+        running.join_next().await.unwrap().unwrap();
+    }
+}
+
+/// Starts a case once there is room for it; a case that fails is named.
+async fn spawn(running: &mut JoinSet<()>, name: &'static str, case: impl Future<Output = ()> + Send + 'static) {
+    if running.len() >= AT_ONCE {
+        running.join_next().await.unwrap().unwrap();
+    }
+    running.spawn(async move { assert!(tokio::spawn(case).await.is_ok(), "{name} fails") });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

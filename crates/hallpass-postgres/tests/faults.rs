@@ -4,22 +4,16 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::load::{Acknowledged, Load, log_has_no_gap};
 use common::proxy::{Loss, Network, Proxy};
 use common::services::Service;
-use common::{NOW, record, revocation, small, user};
+use common::{NOW, TIMEOUT, impatient, record, revocation, small, user};
 use hallpass_core::store::{Created, Filter, LastSeen, Limit, Page, Record, Renewal, Rotation, Sweep, Target};
-use hallpass_core::{Attributes, SessionId, State, Store, StoreError, Timestamp, TokenHash};
+use hallpass_core::{Attributes, SessionId, Store, StoreError, Timestamp, TokenHash};
 use hallpass_postgres::{PostgresOptions, PostgresStore};
 use tokio::time::Instant;
-
-const TIMEOUT: Duration = Duration::from_millis(700);
-
-fn impatient() -> PostgresOptions {
-    PostgresOptions { statement_timeout: TIMEOUT, connect_timeout: Duration::from_millis(500), ..small() }
-}
 
 /// Every verb, each by its name.
 async fn each_verb(store: &dyn Store, known: &Record) -> Vec<(&'static str, Duration, Option<StoreError>)> {
@@ -195,77 +189,21 @@ async fn g5_a_server_killed_under_load_loses_nothing_that_was_acknowledged() {
     for round in 0..3_u64 {
         let options = PostgresOptions { connections: 6, ..impatient() };
         let store = Arc::new(PostgresStore::connect(&url, options).await.unwrap());
-        let stop = Arc::new(AtomicBool::new(false));
-        let tasks: Vec<_> = (0..8)
-            .map(|task| {
-                let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
-                tokio::spawn(async move {
-                    let (mut created, mut rotated, mut revoked) = (Vec::new(), Vec::new(), Vec::new());
-                    let name = user(&format!("user-{round}-{task}"));
-                    while !stop.load(Ordering::SeqCst) {
-                        let new = record(&name, NOW);
-                        let id = new.session.id;
-                        let Ok(outcome) = store.create(&new, NOW, None).await else { continue };
-                        assert_eq!(outcome, Created::Created { evicted: Vec::new() });
-                        created.push(id);
-                        let hash = TokenHash::from_bytes([7; 32]);
-                        let rotation =
-                            Rotation { id, old_hash: new.token_hash, new_hash: hash, now: NOW, reauthentication: None };
-                        if store.rotate(&rotation).await.is_ok() {
-                            rotated.push(id);
-                        }
-                        if created.len() % 3 == 0 {
-                            let target = if created.len() % 2 == 0 {
-                                Target::User(name.clone())
-                            } else {
-                                Target::Session { id, owner: None }
-                            };
-                            let whole = matches!(target, Target::User(_));
-                            if store.revoke(&revocation(target, NOW)).await.is_ok() {
-                                revoked.extend(if whole { created.clone() } else { vec![id] });
-                            }
-                        }
-                    }
-                    (created, rotated, revoked)
-                })
-            })
-            .collect();
+        let load = Load::start(&store, &format!("round-{round}"));
         tokio::time::sleep(Duration::from_millis(700 + 130 * round)).await;
         server.kill();
-        stop.store(true, Ordering::SeqCst);
-        let mut all = Vec::new();
-        for task in tasks {
-            all.push(task.await.unwrap());
-        }
+        let journals = load.end().await;
         server.restart();
         drop(store);
         let store = common::connect(&url).await;
-        let (mut counted, mut ended) = (0, 0);
-        for (created, rotated, revoked) in all {
-            counted += created.len();
-            ended += revoked.len();
-            for id in created {
-                let found = store.find(id).await.unwrap();
-                assert!(found.is_some(), "round {round}: an acknowledged creation is gone");
-            }
-            for id in rotated {
-                let found = store.find(id).await.unwrap().unwrap();
-                assert_eq!(
-                    found.token_hash,
-                    TokenHash::from_bytes([7; 32]),
-                    "round {round}: an acknowledged rotation is gone"
-                );
-            }
-            for id in revoked {
-                let state = store.find(id).await.unwrap().unwrap().session.state;
-                assert_ne!(state, State::Live, "round {round}: an acknowledged revocation is gone");
-            }
+        let mut acknowledged = Acknowledged::default();
+        for journal in journals {
+            acknowledged += journal.holds(&store).await;
         }
-        let changes = store.changes_since(0, 10_000).await.unwrap();
-        let positions: Vec<u64> = changes.entries.iter().map(|entry| entry.position).collect();
-        assert_eq!(positions, (1..=positions.len() as u64).collect::<Vec<_>>());
-        println!("round {round}: {counted} created, {ended} ended");
-        assert!(counted > 20 && ended > 5, "the load was too small to show anything: {counted}, {ended}");
+        log_has_no_gap(&store).await;
+        println!("round {round}: {acknowledged:?}");
+        let Acknowledged { created, revoked, .. } = acknowledged;
+        assert!(created > 20 && revoked > 5, "the load was too small to show anything: {acknowledged:?}");
     }
 }
 

@@ -118,3 +118,76 @@ async fn what_was_revoked_before_it_expired_is_history_and_not_expired() {
     }
     assert_eq!(ended, 5);
 }
+
+/// A sweep goes on where its last step ended; a row that turns up behind it is not forgotten.
+#[tokio::test]
+async fn what_is_due_before_the_place_that_a_sweep_reached_is_found_before_it_ends() {
+    let (_, store) = common::store().await;
+    let mut made = Vec::new();
+    for day in 2..6 {
+        made.push(until(&store, day, None).await);
+    }
+    for gone in 1..3 {
+        assert_eq!(store.sweep(&expired_at(9, 1)).await.unwrap(), Swept { expired: 1, ended: 0, more: true });
+        assert!(!is_there(&store, made[gone - 1].session.id).await);
+    }
+    made.push(until(&store, 1, None).await);
+    let mut removed = 0;
+    loop {
+        let swept = store.sweep(&expired_at(9, 2)).await.unwrap();
+        removed += swept.expired;
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!(removed, 3);
+    assert_eq!(store.sweepable(&expired_at(9, 1)).await.unwrap(), 0);
+}
+
+/// An open snapshot keeps every removed row's entry in the index: a sweep that began anew at each step would read them all at each step.
+#[tokio::test]
+async fn a_sweep_does_not_read_again_what_it_removed() {
+    const ROWS: i64 = 4_000;
+    let (url, store) = common::store().await;
+    let first = until(&store, 1, None).await;
+    let client = common::plain(&url).await;
+    let columns = "token_hash, user_id, class, created_at, authenticated_at, renewed_at, last_seen_at, absolute_expires_at, \
+                   epoch, methods, source, attributes_version, attributes";
+    client
+        .batch_execute(&format!(
+            "INSERT INTO hallpass_sessions (id, due_at, idle_expires_at, {columns}) SELECT gen_random_uuid(), due_at - n, due_at - n, {columns} \
+             FROM hallpass_sessions, generate_series(2, {ROWS}) n"
+        ))
+        .await
+        .unwrap();
+    client.batch_execute("ANALYZE hallpass_sessions").await.unwrap();
+    let snapshot = common::plain(&url).await;
+    snapshot
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM hallpass_sessions")
+        .await
+        .unwrap();
+    let read = async || -> i64 {
+        let sql = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE schemaname = current_schema() AND indexrelname = 'hallpass_live_by_due'";
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    let mut removed = 0;
+    loop {
+        let swept = store.sweep(&expired_at(2, 50)).await.unwrap();
+        removed += swept.expired;
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!(removed, ROWS as u64);
+    assert!(!is_there(&store, first.session.id).await);
+    // Its connections tell what they read when they end.
+    store.close().await;
+    let begun = tokio::time::Instant::now();
+    while read().await < ROWS {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the statistics do not come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Each once, and once more when it looks from the beginning before it ends.
+    let read = read().await;
+    assert!(read < 4 * ROWS, "{read} entries read to remove {ROWS} rows");
+}

@@ -11,7 +11,7 @@ use crate::answer::{Unreadable, array, bytes, count, integer, next};
 use crate::database::{Database, Twice};
 use crate::keys::Place;
 use crate::outbox::{Before, logged};
-use crate::row::{methods_text, present};
+use crate::row::{self, methods_text, present};
 use crate::script::{Request, Script};
 
 /// So many sessions in one script: a server does nothing else meanwhile.
@@ -20,7 +20,7 @@ const TOUCHED_TOGETHER: usize = 200;
 impl Database {
     fn of_session<'a>(&self, script: &'a Script, id: SessionId) -> Request<'a> {
         let request = self.request(script, Place::of_session(id));
-        request.key(self.keys.session(id)).key(self.keys.touched(id))
+        request.key(self.keys.session(id))
     }
 
     /// The word and what follows it.
@@ -67,7 +67,7 @@ pub(crate) async fn rotate(database: &Database, rotation: &Rotation) -> Result<W
             .number(fresh.absolute_expires_at.as_millis())
             .argument(methods_text(&fresh.authentication))
             .argument(fresh.authentication.source.as_str())
-            .argument(present(fresh.client.ip.map(|ip| ip.to_string()).as_deref()))
+            .argument(row::address(fresh.client.ip))
             .argument(present(fresh.client.user_agent.as_deref())),
     };
     let logged = logged(database, &request, nonce, Before::OwnEntries, true).await?;
@@ -135,7 +135,7 @@ pub(crate) async fn touch(database: &Database, seen: &[LastSeen], now: Timestamp
     let one = |(shard, part): (u8, &[LastSeen])| {
         let mut request = database.request(&database.scripts.touch, Place::shard(shard)).number(now.as_millis());
         for LastSeen { id, at } in part {
-            request = request.key(database.keys.session(*id)).key(database.keys.touched(*id)).number(at.as_millis());
+            request = request.key(database.keys.session(*id)).number(at.as_millis());
         }
         async move { count(&database.script(&request, Twice::Differs).await?).map_err(|error| database.unreadable(error)) }
     };

@@ -28,7 +28,7 @@ pub(crate) async fn create(
         tracing::warn!(id = %session.id, "the last byte of a new session's id is not its user's shard");
         return Ok(Created::Duplicate);
     }
-    let (stored, touched) = row::encoded(new);
+    let stored = row::encoded(new);
     let idle = session.idle_expires_at.min(session.absolute_expires_at);
     let mut others: Vec<SessionId> = Vec::new();
     let mut turn = None;
@@ -37,14 +37,12 @@ pub(crate) async fn create(
         let mut request = database
             .request(&database.scripts.create, place)
             .keys(database.keys.whole(session.id, session.user.as_str()))
-            .keys(others.iter().flat_map(|id| [database.keys.session(*id), database.keys.touched(*id)]))
+            .keys(others.iter().map(|id| database.keys.session(*id)))
             .argument(nonce)
             .number(now.as_millis())
             .argument(*session.id.as_bytes())
             .argument(session.user.as_str())
             .argument(stored.as_slice())
-            .argument(touched.as_slice())
-            .number(database.expiry(session.absolute_expires_at, now))
             .number(database.expiry(idle, now))
             .number(idle.as_millis());
         request = match limit {

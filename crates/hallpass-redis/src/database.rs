@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use hallpass_core::{Entropy as _, OsEntropy, StoreError, Timestamp};
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::Location;
-use crate::answer::{Read, Unreadable, array, count, integer};
+use crate::answer::{Read, Unreadable, array, count, integer, optional};
 use crate::batch::Batch;
 use crate::failure::{Failure, Failures};
 use crate::keys::{Keys, Place, SHARDS};
@@ -35,7 +35,7 @@ pub(crate) struct Database {
     pub(crate) scripts: Scripts,
     pub(crate) failures: Failures,
     pub(crate) topology: Topology,
-    pub(crate) reads: Batch,
+    pub(crate) reads: Arc<Batch>,
     replicas: u32,
     wait_timeout: Duration,
     expiry_grace: Duration,
@@ -97,7 +97,7 @@ impl Database {
             keys: Keys::new(&options.prefix),
             scripts: Scripts::new(!location.is_cluster(), options),
             topology: Topology::new(location.clone(), options.clone(), failures.clone())?,
-            reads: Batch::default(),
+            reads: Arc::default(),
             failures,
             replicas: options.replicas_to_wait_for,
             wait_timeout: options.wait_timeout(),
@@ -181,8 +181,23 @@ impl Database {
         self.together(Place::shards().map(|place| (place, asked(place))).collect(), twice).await
     }
 
-    /// A script that reads these keys of every shard and answers numbers for each: one call on one server, one for each shard in a
-    /// Cluster.
+    /// The shards that may hold sessions: on one server those that ever did, in a Cluster all.
+    pub(crate) async fn shards_in_use(&self) -> Result<Vec<Place>, StoreError> {
+        if !self.is_direct() {
+            return Ok(Place::shards().collect());
+        }
+        let command = redis::cmd("GET").arg(self.keys.of(Place::LOG, "used")).to_owned();
+        let used = optional(self.read(Place::LOG, &command).await?).map_err(|error| self.unreadable(error))?;
+        let used = used.unwrap_or_default();
+        let is_used = |place: &Place| {
+            let at = place.index();
+            used.get(at / 8).is_some_and(|bits| bits & (0x80 >> (at % 8)) != 0)
+        };
+        Ok(Place::shards().filter(is_used).collect())
+    }
+
+    /// A script that reads these keys of every shard in use and answers numbers for each: one call on one server, one for each shard in
+    /// a Cluster.
     pub(crate) async fn survey(
         &self,
         script: &Script,
@@ -194,8 +209,12 @@ impl Database {
             arguments.iter().fold(request, |request, argument| request.number(argument.as_millis()))
         };
         let keys = |place: Place| names.iter().map(move |name| self.keys.of(place, name));
+        let places = self.shards_in_use().await?;
         let values = if self.is_direct() {
-            let request = request(Place::LOG).keys(Place::shards().flat_map(keys));
+            if places.is_empty() {
+                return Ok(Vec::new());
+            }
+            let request = request(Place::LOG).keys(places.iter().copied().flat_map(keys));
             array(self.script(&request, Twice::Same).await?)
         } else {
             let asked = |place| Asked::Script(request(place).keys(keys(place)));
@@ -204,7 +223,7 @@ impl Database {
         };
         let numbers = |value: Value| array(value)?.iter().map(integer).collect::<Read<Vec<i64>>>();
         let told = values.and_then(|values| values.into_iter().map(numbers).collect::<Read<Vec<_>>>());
-        Ok(Place::shards().zip(told.map_err(|error| self.unreadable(error))?).collect())
+        Ok(places.into_iter().zip(told.map_err(|error| self.unreadable(error))?).collect())
     }
 
     /// As [`Database::on_all_shards`], for any places.
@@ -248,7 +267,9 @@ impl Database {
             }
             Ok(values)
         };
-        let mut values = try_join_all(by_node.into_iter().map(one)).await?.concat();
+        // Each server gets its part, also when another one fails.
+        let values = join_all(by_node.into_iter().map(one)).await.into_iter().collect::<Result<Vec<_>, StoreError>>();
+        let mut values = values?.concat();
         values.sort_unstable_by_key(|(at, ..)| *at);
         Ok(values.into_iter().map(|(_, place, value)| (place, value)).collect())
     }

@@ -2,19 +2,19 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `s:<id>` | a session: what changes only with an entry in the log or a label (string) |
-//! | `t:<id>` | its idle deadline, last renewal and last use (string) |
+//! | `s:<id>` | a session (string) |
 //! | `u:<user>`, `h:<user>` | the ids of the user's sessions that have not ended, that have (sorted sets, in order of the ids) |
 //! | `e:<user>` | the epoch of each that has not ended (sorted set) |
 //! | `a`, `b` | id and user of all sessions of the shard that have not ended, that have (sorted sets, in order of the ids) |
 //! | `x`, `z` | the same by idle deadline, by time of the end (sorted sets) |
 //! | `c` | the newest mark of the shard: the epoch of a new session (string) |
-//! | `marks`, `mq`, `mx`, `mc` | marks not settled yet by user and number, by number, the newest, how far the first is settled |
+//! | `marks`, `mq`, `mc` | marks not settled yet by user and number, by number, how far the first is settled |
+//! | `mx` | the newest mark not settled yet (string; Cluster alone) |
 //! | `o` | log entries on their way to the log (list; Cluster alone) |
 //! | `ev`, `eo` | the newest revocation of everyone here, and while it is not complete how to complete it (Cluster alone) |
 //!
-//! The log: `layout`, `inc` (incarnation), `n` (newest position), `log` (stream), `rid` (servers seen), and in a Cluster
-//! `p:<entry>` (the position of an entry that came through an outbox), `everyone` (the revocation of everyone that is under way), `ticket` (its number).
+//! The log: `layout`, `inc` (incarnation), `n` (newest position), `log` (stream), `rid` (servers seen); on one server `newest` (the newest mark
+//! not settled yet of each shard) and `used` (which shards ever held a session); and in a Cluster `p:<entry>` (the position of an entry that came through an outbox), `everyone` (the revocation of everyone that is under way), `ticket` (its number).
 
 use hallpass_core::{SessionId, UserId};
 use sha2::{Digest as _, Sha256};
@@ -85,26 +85,35 @@ impl Keys {
     }
 
     pub(crate) fn session(&self, id: SessionId) -> Vec<u8> {
-        self.with_id(id, "s:")
+        let mut key = Vec::new();
+        self.write_session(id, &mut key);
+        key
     }
 
-    pub(crate) fn touched(&self, id: SessionId) -> Vec<u8> {
-        self.with_id(id, "t:")
-    }
-
-    fn with_id(&self, id: SessionId, kind: &str) -> Vec<u8> {
+    /// As [`Keys::session`], in place of what the buffer holds.
+    pub(crate) fn write_session(&self, id: SessionId, key: &mut Vec<u8>) {
         const HEX: &[u8; 16] = b"0123456789abcdef";
-        let base = &self.bases[Place::of_session(id).index()];
-        let mut key = Vec::with_capacity(base.len() + kind.len() + 36);
-        key.extend_from_slice(base.as_bytes());
-        key.extend_from_slice(kind.as_bytes());
+        let base = self.bases[Place::of_session(id).index()].as_bytes();
+        let mut text = [b'-'; 36];
+        let mut to = 0;
         for (at, byte) in id.as_bytes().iter().enumerate() {
             if matches!(at, 4 | 6 | 8 | 10) {
-                key.push(b'-');
+                to += 1;
             }
-            key.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            text[to] = HEX[usize::from(byte >> 4)];
+            text[to + 1] = HEX[usize::from(byte & 15)];
+            to += 2;
         }
-        key
+        key.clear();
+        key.reserve(base.len() + 2 + text.len());
+        key.extend_from_slice(base);
+        key.extend_from_slice(b"s:");
+        key.extend_from_slice(&text);
+    }
+
+    /// Where one server keeps the newest marks of all shards.
+    pub(crate) fn newest_of_all(&self) -> Vec<u8> {
+        self.of(Place::LOG, "newest")
     }
 
     /// An index of a user: `u`, `e` or `h`.
@@ -115,12 +124,11 @@ impl Keys {
         key
     }
 
-    /// The five keys of one session in the order that the scripts want them.
-    pub(crate) fn whole(&self, id: SessionId, user: &str) -> [Vec<u8>; 5] {
+    /// The four keys of one session in the order that the scripts want them.
+    pub(crate) fn whole(&self, id: SessionId, user: &str) -> [Vec<u8>; 4] {
         let place = Place::of_session(id);
         [
             self.session(id),
-            self.touched(id),
             self.of_user(place, "u", user),
             self.of_user(place, "e", user),
             self.of_user(place, "h", user),

@@ -43,11 +43,12 @@
 //! | `rotate`, `set_attributes` | one script | three: effect, log, outbox |
 //! | `revoke` of a session | one script; one read before without an owner | three |
 //! | `revoke` of a user or of others | one script, and reads for the count (none above 50,000 sessions) | three |
-//! | `revoke` of everyone | one script | one for each shard and one for the log, then one for each shard again |
+//! | `revoke` of everyone | one script | one for each shard, pipelined, and one for the log, then one for each shard again |
 //! | `list` of a user | two round trips for each 200 rows that are looked at | the same |
-//! | `list` of everybody | one question to each of the 256 shards, pipelined, and the rows of the page | the same |
-//! | `count`, `health`, `sweepable` | one script for all shards; rows one by one where a class or a user is asked for, or a mark is not settled | a script for each shard |
-//! | `settle`, `sweep` | one script for all shards; two round trips for each 200 rows | a script for each shard |
+//! | `list` of everybody | one question to each shard that ever held a session, pipelined, and the rows of the page | to each of the 256 shards |
+//! | `count`, `health`, `sweepable` | a read and one script for all shards; the rows, pipelined, where a class or a user is asked for, or a mark is not settled | a script for each shard |
+//! | `settle` | one read for all shards; two round trips for each 200 rows | a read of each shard |
+//! | `sweep` | a read and one script for all shards; two round trips for each 200 rows | a script for each shard |
 //!
 //! Nothing runs `KEYS` or `SCAN`. A script looks at 200 rows at most, so that the server serves others in between; a limit looks at all the user's sessions
 //! that have not ended.
@@ -56,10 +57,12 @@
 //!
 //! The last byte of a session's id is its user's shard. All of a user's sessions, indexes and marks have the hash tag `{hp:XX}` of that shard and so lie
 //! in one slot; the log has the tag `{hp:log}`. Every write is one Lua script that declares all its keys: it is atomic, conditional, and only the one of
-//! `create` makes a row. A session is two strings, so that a renewal does not touch what a cache may watch. The layout has a version; a program refuses a newer one.
+//! `create` makes a row. A session is one string, so that a check reads one value for it. What must be known beside it, the newest
+//! revocation of a user or of everyone that is not settled, is read by the same command: on one server one key for all shards, which is absent
+//! when nothing is unsettled, in a Cluster one of each shard. The layout has a version; a program refuses a newer one.
 //!
 //! Deadlines are compared when reading, by the caller's clock. The server's own expiry is only a net: a session leaves an hour
-//! ([`RedisOptions::expiry_grace`](field@RedisOptions::expiry_grace)) after its deadline if no sweep removed it, an ended one after [`RedisOptions::ended_retention`](field@RedisOptions::ended_retention). The indexes have no
+//! ([`RedisOptions::expiry_grace`](field@RedisOptions::expiry_grace)) after its idle deadline if no sweep removed it, an ended one after [`RedisOptions::ended_retention`](field@RedisOptions::ended_retention). The indexes have no
 //! expiry, because a revocation relies on them: **the sweeper must run**. Expired rows that left by themselves count as swept when their index entries go.
 //!
 //! # The log
@@ -113,6 +116,7 @@ mod keys;
 mod layout;
 mod list;
 mod location;
+mod newest;
 mod node;
 mod options;
 mod outbox;

@@ -12,6 +12,9 @@ use crate::keys::Place;
 /// So many rows in one script: a server does nothing else meanwhile.
 const ROWS_TOGETHER: usize = 200;
 
+/// Of so many shards a part of the rows is looked at in one turn.
+const SHARDS_TOGETHER: usize = 16;
+
 /// One page. A user's lies in one shard; everybody's is merged from all of them: first a small share of ids from each, then the rows of the newest
 /// alone.
 pub(crate) async fn list(
@@ -39,7 +42,8 @@ async fn of_user(taking: &mut Taking<'_>, user: &UserId, mut after: Option<Sessi
     loop {
         // Where a filter hides some, a few more at once save another turn.
         let part = if taking.filter.class.is_some() { ROWS_TOGETHER } else { taking.missing().min(ROWS_TOGETHER) };
-        let ids = ids_of(taking.database, place, taking.filter, after, part).await?;
+        let ids = ids_of(taking.database, &[(place, after)], taking.filter, part).await?;
+        let ids: Vec<SessionId> = ids.into_iter().flat_map(|(_, ids)| ids).collect();
         taking.take(&ids).await?;
         if ids.len() < part || taking.missing() == 0 {
             return Ok(());
@@ -49,9 +53,10 @@ async fn of_user(taking: &mut Taking<'_>, user: &UserId, mut after: Option<Sessi
 }
 
 async fn of_everybody(taking: &mut Taking<'_>, mut after: Option<SessionId>) -> Result<(), StoreError> {
-    let mut share = taking.wanted / 64 + 3;
+    let places = taking.database.shards_in_use().await?;
+    let mut share = ((4 * taking.wanted).div_ceil(places.len().max(1)) + 3).min(Page::MAX_LIMIT as usize);
     loop {
-        let (ids, whole) = newest(taking.database, taking.filter, after, share).await?;
+        let (ids, whole) = newest(taking.database, &places, taking.filter, after, share).await?;
         let mut rest = ids.as_slice();
         while !rest.is_empty() && taking.missing() > 0 {
             let (part, later) = rest.split_at(taking.missing().max(16).min(rest.len()));
@@ -69,14 +74,15 @@ async fn of_everybody(taking: &mut Taking<'_>, mut after: Option<SessionId>) -> 
 /// The newest ids below `after`, as far as they are known to be complete when each shard tells so many; and whether these are all.
 async fn newest(
     database: &Database,
+    places: &[Place],
     filter: &Filter,
     after: Option<SessionId>,
     share: usize,
 ) -> Result<(Vec<SessionId>, bool), StoreError> {
     let mut asked = Vec::new();
-    for place in Place::shards() {
-        for index in indexes(database, place, filter) {
-            asked.push((place, Asked::Command(below(index, after, share))));
+    for place in places {
+        for index in indexes(database, *place, filter) {
+            asked.push((*place, Asked::Command(below(index, after, share))));
         }
     }
     // Below this one, a shard may have more than it told.
@@ -121,7 +127,7 @@ impl Taking<'_> {
         }
         let asked = by_place.iter().map(|(place, ids)| {
             let request = database.request(&database.scripts.rows, *place);
-            let keys = ids.iter().flat_map(|id| [database.keys.session(*id), database.keys.touched(*id)]);
+            let keys = ids.iter().map(|id| database.keys.session(*id));
             (*place, Asked::Script(request.keys(keys)))
         });
         let answers = database.together(asked.collect(), Twice::Same).await?;
@@ -179,63 +185,82 @@ fn sort(ids: &mut Vec<SessionId>) {
     ids.dedup();
 }
 
-/// The next ids of one shard.
+/// The next ids of each of these shards.
 async fn ids_of(
     database: &Database,
-    place: Place,
+    places: &[(Place, Option<SessionId>)],
     filter: &Filter,
-    after: Option<SessionId>,
     limit: usize,
-) -> Result<Vec<SessionId>, StoreError> {
-    let asked = indexes(database, place, filter).into_iter();
-    let asked = asked.map(|index| (place, Asked::Command(below(index, after, limit)))).collect();
-    let mut ids = Vec::new();
-    for (_, value) in database.together(asked, Twice::Same).await? {
-        ids.extend(many(value).and_then(|bytes| members(&bytes)).map_err(|error| database.unreadable(error))?);
+) -> Result<Vec<(Place, Vec<SessionId>)>, StoreError> {
+    let mut asked = Vec::new();
+    for (place, after) in places {
+        for index in indexes(database, *place, filter) {
+            asked.push((*place, Asked::Command(below(index, *after, limit))));
+        }
     }
-    sort(&mut ids);
-    ids.truncate(limit);
-    Ok(ids)
+    let mut found: Vec<(Place, Vec<SessionId>)> = places.iter().map(|(place, _)| (*place, Vec::new())).collect();
+    for (place, value) in database.together(asked, Twice::Same).await? {
+        let told = many(value).and_then(|bytes| members(&bytes)).map_err(|error| database.unreadable(error))?;
+        if let Some((_, ids)) = found.iter_mut().find(|(known, _)| *known == place) {
+            ids.extend(told);
+        }
+    }
+    for (_, ids) in &mut found {
+        sort(ids);
+        ids.truncate(limit);
+    }
+    Ok(found)
 }
 
 /// A user's are looked at one by one, and so are everybody's of one class or of a shard with marks; the others are counted by the indexes
 /// alone. There, what expired natively is counted until it is swept.
 pub(crate) async fn count(database: &Database, filter: &Filter, now: Timestamp) -> Result<u64, StoreError> {
     if let Some(user) = &filter.user {
-        return rows(database, Place::of_user(user), filter, now).await;
+        return rows(database, &[Place::of_user(user)], filter, now).await;
     }
-    let mut count = 0;
-    for (place, told) in database.survey(&database.scripts.census, &["mx", "x", "a", "b"], &[now]).await? {
+    let (mut count, mut one_by_one) = (0, Vec::new());
+    for (place, told) in database.survey(&database.scripts.census, &["mq", "x", "a", "b"], &[now]).await? {
         let [marked, live, unended, ended] = told.as_slice() else { continue };
         count += match (filter.include_ended, filter.class.is_some()) {
             (true, false) => (unended + ended).unsigned_abs(),
             (false, false) if *marked == 0 => live.unsigned_abs(),
             (include_ended, _) if *unended > 0 || (include_ended && *ended > 0) => {
-                rows(database, place, filter, now).await?
+                one_by_one.push(place);
+                0
             }
             _ => 0,
         };
     }
+    for some in one_by_one.chunks(SHARDS_TOGETHER) {
+        count += rows(database, some, filter, now).await?;
+    }
     Ok(count)
 }
 
-async fn rows(database: &Database, place: Place, filter: &Filter, now: Timestamp) -> Result<u64, StoreError> {
-    let (mut after, mut count) = (None, 0);
-    loop {
-        let ids = ids_of(database, place, filter, after, ROWS_TOGETHER).await?;
-        if ids.is_empty() {
-            return Ok(count);
+/// The rows of some shards, a part of each at a time.
+async fn rows(database: &Database, places: &[Place], filter: &Filter, now: Timestamp) -> Result<u64, StoreError> {
+    let mut left: Vec<(Place, Option<SessionId>)> = places.iter().map(|place| (*place, None)).collect();
+    let mut count = 0;
+    while !left.is_empty() {
+        let parts = ids_of(database, &left, filter, ROWS_TOGETHER).await?;
+        let mut asked = Vec::with_capacity(parts.len());
+        let mut more = Vec::new();
+        for (place, ids) in parts.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+            if ids.len() >= ROWS_TOGETHER {
+                more.push((place, ids.last().copied()));
+            }
+            let request = database
+                .request(&database.scripts.count, place)
+                .keys(ids.iter().map(|id| database.keys.session(*id)))
+                .number(now.as_millis())
+                .argument(filter.class.as_ref().map_or("", Class::as_str))
+                .argument(if filter.include_ended { "1" } else { "0" });
+            asked.push((place, Asked::Script(request)));
         }
-        let request = database
-            .request(&database.scripts.count, place)
-            .keys(ids.iter().flat_map(|id| [database.keys.session(*id), database.keys.touched(*id)]))
-            .number(now.as_millis())
-            .argument(filter.class.as_ref().map_or("", Class::as_str))
-            .argument(if filter.include_ended { "1" } else { "0" });
-        count += number(&database.script(&request, Twice::Same).await?).map_err(|error| database.unreadable(error))?;
-        if ids.len() < ROWS_TOGETHER {
-            return Ok(count);
+        for (_, counted) in database.together(asked, Twice::Same).await? {
+            count += number(&counted).map_err(|error| database.unreadable(error))?;
         }
-        after = ids.last().copied();
+        left = more;
     }
+    Ok(count)
 }

@@ -124,6 +124,23 @@ impl Node {
         self.received(link, &live, sent)
     }
 
+    /// As [`Node::send`] on a connection that is there already, within this time; `None` when there is none or no answer. For one who
+    /// then asks again by [`Node::send`] and is told why.
+    pub(crate) async fn send_at_once(&self, command: &Cmd, patience: Duration) -> Option<Value> {
+        let link = self.link(Lane::Shared);
+        let mut live = link.live()?;
+        let sent = timeout(patience, live.connection.send_packed_command(command)).await;
+        self.received(link, &live, sent).ok()
+    }
+
+    /// As [`Node::send_at_once`], for commands sent together.
+    pub(crate) async fn send_together_at_once(&self, commands: &Pipeline, patience: Duration) -> Option<Vec<Value>> {
+        let link = self.link(Lane::Shared);
+        let mut live = link.live()?;
+        let sent = timeout(patience, live.connection.send_packed_commands(commands, 0, commands.len())).await;
+        self.received(link, &live, sent).ok()
+    }
+
     /// Uses none of its connections again: behind the same name there may be another server now.
     pub(crate) fn hang_up(&self) {
         for link in self.links.iter().chain([&self.waiting, &self.bulk]) {

@@ -7,7 +7,7 @@ use hallpass_core::StoreError;
 use redis::Value;
 
 use crate::answer::{array, bytes, count, many, next, optional};
-use crate::database::{Database, Twice};
+use crate::database::{Asked, Database, Twice};
 use crate::keys::Place;
 use crate::revoke;
 use crate::script::Request;
@@ -54,6 +54,19 @@ pub(crate) async fn logged(
     } else {
         (database.script(request, Twice::Differs).await?, None)
     };
+    let logged = told(database, request.place(), value, nonce, before).await?;
+    database.replicated(replicas)?;
+    Ok(logged)
+}
+
+/// What such a script answered, once its entries are in the log.
+pub(crate) async fn told(
+    database: &Database,
+    place: Place,
+    value: Value,
+    nonce: [u8; 16],
+    before: Before,
+) -> Result<Logged, StoreError> {
     let unreadable = |error| database.unreadable(error);
     let mut parts = array(value).map_err(unreadable)?.into_iter();
     let mut result = next(&mut parts).and_then(array).map_err(unreadable)?.into_iter();
@@ -64,7 +77,7 @@ pub(crate) async fn logged(
         let waiting = next(&mut parts).and_then(many).map_err(unreadable)?;
         let everyone = parts.next().map_or(Ok(None), optional).map_err(unreadable)?;
         let own = waiting.iter().any(|entry| entry.starts_with(&nonce)) || waiting.len() >= PART;
-        let moved = empty(database, request.place(), replid, waiting, Some(nonce)).await;
+        let moved = empty(database, place, replid, waiting, Some(nonce)).await;
         position = match moved {
             Err(error) if own || before != Before::OwnEntries => return Err(not_logged(database, error)),
             Err(error) => {
@@ -75,12 +88,9 @@ pub(crate) async fn logged(
         };
         let relies = before == Before::Everything && matches!(word.as_slice(), b"nothing" | b"keep" | b"pending");
         if let Some(everyone) = everyone.filter(|_| relies) {
-            revoke::complete_everyone(database, request.place(), everyone)
-                .await
-                .map_err(|error| not_logged(database, error))?;
+            revoke::complete_everyone(database, place, everyone).await.map_err(|error| not_logged(database, error))?;
         }
     }
-    database.replicated(replicas)?;
     Ok(Logged { word, rest: result, position })
 }
 
@@ -181,6 +191,12 @@ pub(crate) async fn forget(
         request = request.argument(entry.as_slice());
     }
     database.script(&request, Twice::Same).await.map(drop)
+}
+
+/// Takes a revocation of everyone that was completed out of every shard.
+pub(crate) async fn forget_everyone(database: &Database, everyone: &[u8]) -> Result<(), StoreError> {
+    let asked = |place| Asked::Script(database.request(&database.scripts.forget, place).argument(everyone));
+    database.on_all_shards(asked, Twice::Same).await.map(drop)
 }
 
 /// An entry as `lua/outbox.lua` writes it.

@@ -7,11 +7,11 @@
 use futures_util::future::try_join_all;
 use hallpass_core::store::{Revocation, RevokeOutcome, Target};
 use hallpass_core::{Ended, SessionId, StoreError, Timestamp, UserId};
-use redis::Value;
 
 use crate::answer::{Read, Unreadable, array, bytes, count, many, next, optional};
 use crate::create::ids;
-use crate::database::{Database, Twice};
+use crate::database::{Asked, Database, Twice};
+use crate::find::Found;
 use crate::keys::Place;
 use crate::outbox::{self, Before, Logged, logged};
 use crate::script::Request;
@@ -22,8 +22,8 @@ const NOTHING: RevokeOutcome = RevokeOutcome { ended: Some(0), position: 0 };
 const MOST_COUNTED: usize = 50_000;
 /// How often something else may have to be completed first.
 const MOST_TRIES: usize = 100;
-/// Times are read in parts of so many.
-const COUNTED_TOGETHER: usize = 1_000;
+/// So many rows in one script: a server does nothing else meanwhile.
+const COUNTED_TOGETHER: usize = 200;
 
 pub(crate) async fn revoke(database: &Database, revocation: &Revocation) -> Result<RevokeOutcome, StoreError> {
     let Revocation { target, now, by, reason } = revocation;
@@ -109,7 +109,7 @@ fn position(answer: &mut Logged) -> Read<u64> {
 
 /// The user of a session never changes.
 async fn owner_of(database: &Database, id: SessionId) -> Result<Option<UserId>, StoreError> {
-    Ok(crate::find::find(database, id).await?.map(|record| record.session.user))
+    Ok(crate::find::find(database, id, Found::NotRead).await?.map(|record| record.session.user))
 }
 
 async fn of_user(
@@ -130,7 +130,7 @@ async fn of_user(
             user.as_str(),
         ));
         if let Some(keep) = keep {
-            request = request.key(database.keys.session(keep)).key(database.keys.touched(keep));
+            request = request.key(database.keys.session(keep));
         }
         let request = request.argument(nonce).number(end.at.as_millis()).argument(user.as_str());
         let request = with_end(request, end);
@@ -164,18 +164,9 @@ async fn of_user(
 async fn live_at(database: &Database, place: Place, ended: &[SessionId], now: Timestamp) -> Result<u64, StoreError> {
     let mut live = 0;
     for part in ended.chunks(COUNTED_TOGETHER) {
-        let mut command = redis::cmd("MGET");
-        for id in part {
-            command.arg(database.keys.touched(*id));
-        }
-        let read = array(database.read(place, &command).await?).and_then(|times| {
-            let idle = |time: Value| {
-                Ok(optional(time)?.and_then(|time| time.first_chunk::<8>().map(|idle| i64::from_be_bytes(*idle))))
-            };
-            times.into_iter().map(idle).collect::<Read<Vec<Option<i64>>>>()
-        });
-        let idle = read.map_err(|error| database.unreadable(error))?;
-        live += idle.into_iter().flatten().filter(|idle| *idle > now.as_millis()).count() as u64;
+        let keys = part.iter().map(|id| database.keys.session(*id));
+        let request = database.request(&database.scripts.unexpired, place).keys(keys).number(now.as_millis());
+        live += count(&database.script(&request, Twice::Same).await?).map_err(|error| database.unreadable(error))?;
     }
     Ok(live)
 }
@@ -220,7 +211,7 @@ async fn noted_by(database: &Database, request: &Request<'_>) -> Result<(Vec<u8>
 }
 
 fn shard_keys(database: &Database, place: Place) -> [Vec<u8>; 4] {
-    ["c", "mx", "marks", "mq"].map(|name| database.keys.of(place, name))
+    ["c", "marks", "mq", "a"].map(|name| database.keys.of(place, name))
 }
 
 /// Does or completes the revocation of everyone that is noted. Nobody does it twice: each shard knows the last one, and the log the
@@ -262,19 +253,27 @@ fn decided_at(noted: &[u8]) -> Timestamp {
 
 /// A mark in every shard; answers the number that one of them had seen before on another one.
 async fn mark_shards(database: &Database, noted: &[u8], end: &Ended) -> Result<Option<u64>, StoreError> {
-    let one = |place| async move {
-        let request = |nonce: [u8; 16]| {
-            let request = database.request(&database.scripts.revoke_everyone, place).keys(shard_keys(database, place));
-            with_end(request.argument(nonce).number(end.at.as_millis()), end).argument(noted)
-        };
-        let mut answer = decided(database, place, request, Before::AllEntries, false).await?;
+    let request = |place: Place, nonce: [u8; 16]| {
+        let request = database.request(&database.scripts.revoke_everyone, place).keys(shard_keys(database, place));
+        with_end(request.argument(nonce).number(end.at.as_millis()), end).argument(noted)
+    };
+    let nonce = database.nonce()?;
+    let one = |(place, value)| async move {
+        let mut answer = outbox::told(database, place, value, nonce, Before::AllEntries).await?;
+        if answer.word == b"lost" {
+            layout::recover(database, place).await?;
+            answer = decided(database, place, |nonce| request(place, nonce), Before::AllEntries, false).await?;
+        }
         let number = next(&mut answer.rest).and_then(|number| count(&number));
         let number = number.map_err(|error| database.unreadable(error))?;
         Ok((answer.word == b"late").then_some(number))
     };
-    let late = try_join_all(Place::shards().map(one)).await.map_err(|error: StoreError| {
+    let in_part = |error: StoreError| {
         database.failures.because("sessions of some shards have been ended and of others not; ask again", error)
-    })?;
+    };
+    let asked = |place| Asked::Script(request(place, nonce));
+    let told = database.on_all_shards(asked, Twice::Differs).await.map_err(in_part)?;
+    let late = try_join_all(told.into_iter().map(one)).await.map_err(in_part)?;
     Ok(late.into_iter().flatten().max())
 }
 
@@ -283,12 +282,11 @@ async fn log_everyone(database: &Database, name: [u8; 16], noted: &[u8], at: Tim
     let entry = outbox::entry(name, b'a', at.as_millis());
     let appended = outbox::append(database, b"", &[entry], noted).await;
     let positions = appended.map_err(|error| outbox::not_logged(database, error))?;
-    if !noted.is_empty() {
-        let forget = Place::shards().map(|place| outbox::forget(database, place, &[], noted));
-        if let Err(error) = try_join_all(forget).await {
-            // Whoever finds it completes it once more, which changes nothing.
-            tracing::debug!(%error, "a revocation of everyone that is complete is still noted in some shards");
-        }
+    if !noted.is_empty()
+        && let Err(error) = outbox::forget_everyone(database, noted).await
+    {
+        // Whoever finds it completes it once more, which changes nothing.
+        tracing::debug!(%error, "a revocation of everyone that is complete is still noted in some shards");
     }
     positions.first().copied().ok_or_else(|| database.unreadable(Unreadable))
 }

@@ -1,9 +1,10 @@
 //! Sessions to strings of bytes and back. `lua/prelude.lua` reads and writes the same layout, number 1.
 //!
-//! What a check reads and no renewal changes: layout (1 byte), token hash (32), creation, authentication, absolute deadline, epoch, version
-//! of the attributes, end or -1 (8 each, big-endian); then, each after its length (4), user, class, kind and name of who ended it, why,
-//! label, address, methods, source, user agent, attributes. What may be absent begins with `+` when it is there. What renewals change: idle
-//! deadline, last renewal, last use (8 each).
+//! Layout (1 byte); idle deadline, last renewal, last use (8 each, big-endian); token hash (32); creation, authentication, absolute deadline,
+//! epoch, version of the attributes, end or -1 (8 each); then, each after its length (4), user, class, kind and name of who ended it, why,
+//! label, address (4 or 16 bytes), methods, source, user agent, attributes. A text that may be absent begins with `+` when it is there.
+
+use std::net::IpAddr;
 
 use hallpass_core::store::Record;
 use hallpass_core::{
@@ -15,11 +16,15 @@ use crate::answer::{Read, Unreadable};
 
 const LAYOUT: u8 = 1;
 
-/// The two strings of a new session. The script puts the epoch in.
-pub(crate) fn encoded(record: &Record) -> (Vec<u8>, Vec<u8>) {
+/// A new session. The script puts the epoch in.
+pub(crate) fn encoded(record: &Record) -> Vec<u8> {
     let Record { session, token_hash } = record;
     let mut row = Vec::with_capacity(320);
     row.push(LAYOUT);
+    let idle = session.idle_expires_at.min(session.absolute_expires_at);
+    for time in [idle, session.renewed_at, session.last_seen_at] {
+        row.extend_from_slice(&time.as_millis().to_be_bytes());
+    }
     row.extend_from_slice(token_hash.as_bytes());
     for time in [session.created_at, session.authenticated_at, session.absolute_expires_at] {
         row.extend_from_slice(&time.as_millis().to_be_bytes());
@@ -28,29 +33,33 @@ pub(crate) fn encoded(record: &Record) -> (Vec<u8>, Vec<u8>) {
     for number in [0, version, -1] {
         row.extend_from_slice(&number.to_be_bytes());
     }
-    let texts = [
-        session.user.as_str().to_owned(),
-        session.class.as_str().to_owned(),
-        String::new(),
-        String::new(),
-        String::new(),
-        present(session.label.as_ref().map(Label::as_str)),
-        present(session.client.ip.map(|ip| ip.to_string()).as_deref()),
-        methods_text(&session.authentication),
-        session.authentication.source.clone(),
-        present(session.client.user_agent.as_deref()),
-        session.attributes.to_json(),
+    let texts: [Vec<u8>; 11] = [
+        session.user.as_str().into(),
+        session.class.as_str().into(),
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        present(session.label.as_ref().map(Label::as_str)).into(),
+        address(session.client.ip),
+        methods_text(&session.authentication).into(),
+        session.authentication.source.as_str().into(),
+        present(session.client.user_agent.as_deref()).into(),
+        session.attributes.to_json().into(),
     ];
     for text in texts {
         row.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
-        row.extend_from_slice(text.as_bytes());
+        row.extend_from_slice(&text);
     }
-    let mut touched = Vec::with_capacity(24);
-    let idle = session.idle_expires_at.min(session.absolute_expires_at);
-    for time in [idle, session.renewed_at, session.last_seen_at] {
-        touched.extend_from_slice(&time.as_millis().to_be_bytes());
+    row
+}
+
+/// The bytes of an address; none for none.
+pub(crate) fn address(ip: Option<IpAddr>) -> Vec<u8> {
+    match ip {
+        None => Vec::new(),
+        Some(IpAddr::V4(ip)) => ip.octets().to_vec(),
+        Some(IpAddr::V6(ip)) => ip.octets().to_vec(),
     }
-    (row, touched)
 }
 
 /// A text that may be absent.
@@ -64,12 +73,12 @@ pub(crate) fn methods_text(authentication: &Authentication) -> String {
 }
 
 /// A session, and its epoch.
-pub(crate) fn decoded(id: SessionId, row: &[u8], touched: &[u8]) -> Read<(Record, u64)> {
+pub(crate) fn decoded(id: SessionId, row: &[u8]) -> Read<(Record, u64)> {
     let mut row = Reader(row);
-    let mut touched = Reader(touched);
     if row.take::<1>()? != [LAYOUT] {
         return Err(Unreadable);
     }
+    let (idle_expires_at, renewed_at, last_seen_at) = (row.time()?, row.time()?, row.time()?);
     let token_hash = TokenHash::from_bytes(row.take()?);
     let (created_at, authenticated_at, absolute_expires_at) = (row.time()?, row.time()?, row.time()?);
     let (epoch, attributes_version, ended_at) = (row.count()?, row.count()?, row.number()?);
@@ -81,11 +90,13 @@ pub(crate) fn decoded(id: SessionId, row: &[u8], touched: &[u8]) -> Read<(Record
         at => State::Ended(ended(at, kind, by, reason)?),
     };
     let label = row.optional(|text| Label::new(text).ok().flatten())?;
-    let ip = row.optional(|text| text.parse().ok())?;
+    let ip = match row.bytes()? {
+        [] => None,
+        bytes => Some(ip(bytes)?),
+    };
     let authentication = Authentication { methods: methods(row.text()?)?, source: row.text()?.to_owned() };
     let user_agent = row.optional(|text| Some(text.to_owned()))?;
     let attributes = attributes(row.text()?)?;
-    let (idle_expires_at, renewed_at, last_seen_at) = (touched.time()?, touched.time()?, touched.time()?);
     let session = Session {
         id,
         user,
@@ -127,6 +138,11 @@ fn ended(at: Timestamp, kind: &str, by: &str, reason: &str) -> Read<Ended> {
     Ok(Ended { at, by: Actor { kind, name: by.to_owned() }, reason })
 }
 
+fn ip(bytes: &[u8]) -> Read<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).map_err(|_| Unreadable)
+}
+
 fn methods(text: &str) -> Read<Vec<String>> {
     // Nearly every row holds this one.
     if text == r#"["pwd"]"# {
@@ -163,11 +179,15 @@ impl<'a> Reader<'a> {
         self.number().map(Timestamp::from_millis)
     }
 
-    fn text(&mut self) -> Read<&'a str> {
+    fn bytes(&mut self) -> Read<&'a [u8]> {
         let length = u32::from_be_bytes(self.take()?) as usize;
-        let (text, rest) = self.0.split_at_checked(length).ok_or(Unreadable)?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Unreadable)?;
         self.0 = rest;
-        std::str::from_utf8(text).map_err(|_| Unreadable)
+        Ok(bytes)
+    }
+
+    fn text(&mut self) -> Read<&'a str> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Unreadable)
     }
 
     fn optional<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> Read<Option<T>> {
@@ -204,16 +224,20 @@ mod tests {
             state: State::Live,
         };
         let record = Record { session, token_hash: TokenHash::from_bytes([9; 32]) };
-        let (row, touched) = encoded(&record);
-        assert_eq!(decoded(record.session.id, &row, &touched).unwrap(), (record.clone(), 0));
+        let row = encoded(&record);
+        assert_eq!(decoded(record.session.id, &row).unwrap(), (record.clone(), 0));
         for cut in 0..row.len() {
-            assert!(decoded(record.session.id, &row[..cut], &touched).is_err(), "cut at {cut}");
+            assert!(decoded(record.session.id, &row[..cut]).is_err(), "cut at {cut}");
         }
-        for cut in 0..touched.len() {
-            assert!(decoded(record.session.id, &row, &touched[..cut]).is_err(), "touched cut at {cut}");
-        }
-        let mut newer = row;
+        let mut newer = row.clone();
         newer[0] = 2;
-        assert!(decoded(record.session.id, &newer, &touched).is_err(), "another layout");
+        assert!(decoded(record.session.id, &newer).is_err(), "another layout");
+        let mut five = record.clone();
+        five.session.client.ip = "10.0.0.1".parse().ok();
+        let with_ip = encoded(&five);
+        assert_eq!(decoded(record.session.id, &with_ip).unwrap(), (five, 0));
+        let at = with_ip.windows(8).position(|bytes| bytes == [0, 0, 0, 4, 10, 0, 0, 1]).unwrap();
+        let wrong = [&with_ip[..at], &[0, 0, 0, 5, 10, 0, 0, 1, 1], &with_ip[at + 8..]].concat();
+        assert!(decoded(record.session.id, &wrong).is_err(), "an address of five bytes");
     }
 }

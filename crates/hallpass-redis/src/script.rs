@@ -29,7 +29,7 @@ pub(crate) struct Scripts {
     pub(crate) revoke_everyone: Script,
     pub(crate) settle: Script,
     pub(crate) sweep: Script,
-    pub(crate) marked: Script,
+    pub(crate) unexpired: Script,
     pub(crate) peek: Script,
     pub(crate) rows: Script,
     pub(crate) count: Script,
@@ -54,6 +54,7 @@ enum Kind {
 }
 
 const FOLLOW: &str = include_str!("lua/follow.lua");
+const PRELUDE: &str = include_str!("lua/prelude.lua");
 
 impl Scripts {
     /// `direct` where one server holds everything, so that the log is written in the same script.
@@ -64,34 +65,46 @@ impl Scripts {
         } else {
             include_str!("lua/outbox.lua").to_owned()
         };
-        let plain = |kind, keys: &[&'static str], body| Script::new(kind, keys.to_vec(), "", body, options);
-        let logged = |kind, keys: &[&'static str], body| Script::new(kind, [keys, log].concat(), &emit, body, options);
-        let of_log = |kind, keys: &[&'static str], body| Script::new(kind, keys.to_vec(), FOLLOW, body, options);
-        let ticket: &[&'static str] = if direct { &[] } else { &["ev"] };
+        // Where the newest mark is.
+        let (mark, newest) = if direct {
+            ("newest", include_str!("lua/newest_direct.lua"))
+        } else {
+            ("mx", include_str!("lua/newest.lua"))
+        };
+        let new = |kind, keys, shared: &str, body| Script::new(kind, keys, [newest, PRELUDE, shared, body], options);
+        let plain = |kind, keys: &[&'static str], body| new(kind, keys.to_vec(), "", body);
+        let logged = |kind, keys: &[&'static str], body| new(kind, [keys, log].concat(), &emit, body);
+        let of_log = |kind, keys: &[&'static str], body| new(kind, keys.to_vec(), FOLLOW, body);
+        let created: &[&'static str] = if direct {
+            &["c", mark, "marks", "a", "b", "x", "z", "used"]
+        } else {
+            &["c", mark, "marks", "a", "b", "x", "z"]
+        };
+        let everyone: &[&'static str] = if direct { &[mark] } else { &[mark, "ev"] };
         Self {
-            create: logged(Kind::Write, &["c", "mx", "marks", "a", "b", "x", "z"], include_str!("lua/create.lua")),
-            renew: plain(Kind::Needed, &["mx", "marks", "x"], include_str!("lua/renew.lua")),
-            rotate: logged(Kind::Needed, &["mx", "marks", "x"], include_str!("lua/rotate.lua")),
-            label: plain(Kind::Write, &["mx", "marks"], include_str!("lua/label.lua")),
-            attributes: logged(Kind::Write, &["mx", "marks"], include_str!("lua/attributes.lua")),
-            touch: plain(Kind::Needed, &["mx", "marks"], include_str!("lua/touch.lua")),
+            create: logged(Kind::Write, created, include_str!("lua/create.lua")),
+            renew: plain(Kind::Needed, &[mark, "marks", "x"], include_str!("lua/renew.lua")),
+            rotate: logged(Kind::Needed, &[mark, "marks", "x"], include_str!("lua/rotate.lua")),
+            label: plain(Kind::Write, &[mark, "marks"], include_str!("lua/label.lua")),
+            attributes: logged(Kind::Write, &[mark, "marks"], include_str!("lua/attributes.lua")),
+            touch: plain(Kind::Needed, &[mark, "marks"], include_str!("lua/touch.lua")),
             revoke_one: logged(
                 Kind::Needed,
-                &["c", "mx", "marks", "a", "b", "x", "z"],
+                &["c", mark, "marks", "a", "b", "x", "z"],
                 include_str!("lua/revoke_one.lua"),
             ),
-            revoke_user: logged(Kind::Needed, &["c", "mx", "marks", "mq"], include_str!("lua/revoke_user.lua")),
-            revoke_everyone: logged(Kind::Needed, ticket, include_str!("lua/revoke_everyone.lua")),
+            revoke_user: logged(Kind::Needed, &["c", mark, "marks", "mq"], include_str!("lua/revoke_user.lua")),
+            revoke_everyone: logged(Kind::Needed, everyone, include_str!("lua/revoke_everyone.lua")),
             settle: plain(
                 Kind::Needed,
-                &["mx", "marks", "mq", "mc", "a", "b", "x", "z"],
+                &[mark, "marks", "mq", "mc", "a", "b", "x", "z"],
                 include_str!("lua/settle.lua"),
             ),
             sweep: plain(Kind::Needed, &["a", "b", "x", "z"], include_str!("lua/sweep.lua")),
-            marked: plain(Kind::Read, &[], include_str!("lua/marked.lua")),
+            unexpired: plain(Kind::Read, &[], include_str!("lua/unexpired.lua")),
             peek: plain(Kind::Read, &[], include_str!("lua/peek.lua")),
-            rows: plain(Kind::Read, &["mx", "marks"], include_str!("lua/rows.lua")),
-            count: plain(Kind::Read, &["mx", "marks"], include_str!("lua/count.lua")),
+            rows: plain(Kind::Read, &[mark, "marks"], include_str!("lua/rows.lua")),
+            count: plain(Kind::Read, &[mark, "marks"], include_str!("lua/count.lua")),
             census: plain(Kind::Read, &[], include_str!("lua/census.lua")),
             append: of_log(Kind::Needed, &["inc", "n", "log", "rid", "everyone"], include_str!("lua/append.lua")),
             begin_everyone: plain(Kind::Needed, &["everyone", "ticket"], include_str!("lua/begin_everyone.lua")),
@@ -104,7 +117,7 @@ impl Scripts {
 }
 
 impl Script {
-    fn new(kind: Kind, keys: Vec<&'static str>, shared: &str, body: &str, options: &RedisOptions) -> Self {
+    fn new(kind: Kind, keys: Vec<&'static str>, parts: [&str; 4], options: &RedisOptions) -> Self {
         let flags = match kind {
             Kind::Read => " flags=no-writes",
             Kind::Write => "",
@@ -112,13 +125,14 @@ impl Script {
         };
         let names: Vec<String> = (1..).zip(&keys).map(|(n, name)| format!("{name} = KEYS[{n}]")).collect();
         let text = format!(
-            "#!lua{flags}\nlocal K, B = {{ {} }}, {}\nlocal GRACE, RETENTION, NEVER = {}, {}, {}\n{}{shared}{body}",
+            "#!lua{flags}\nlocal K, B = {{ {} }}, {}\nlocal GRACE, RETENTION, NEVER = {}, {}, {}\n{}{}",
             names.join(", "),
             keys.len(),
             options.expiry_grace().as_millis(),
             options.ended_retention().as_millis(),
             hallpass_core::Timestamp::NEVER.as_millis(),
-            include_str!("lua/prelude.lua"),
+            include_str!("lua/text.lua"),
+            parts.concat(),
         );
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Self { hash, text, keys, reads: kind == Kind::Read }
@@ -136,7 +150,7 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub(crate) fn new(script: &'a Script, keys: &Keys, place: Place) -> Self {
-        const LOG: [&str; 4] = ["inc", "n", "log", "rid"];
+        const LOG: [&str; 6] = ["inc", "n", "log", "rid", "newest", "used"];
         let of = |name: &&str| keys.of(if LOG.contains(name) { Place::LOG } else { place }, name);
         Self { script, place, keys: script.keys.iter().map(of).collect(), arguments: Vec::new() }
     }

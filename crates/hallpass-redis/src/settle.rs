@@ -9,10 +9,12 @@
 
 use hallpass_core::store::Settled;
 use hallpass_core::{SessionId, StoreError};
+use redis::Value;
 
 use crate::answer::{Read, Unreadable, array, bytes, integer, many, member, next, optional};
-use crate::database::{Database, Twice};
+use crate::database::{Asked, Database, Twice};
 use crate::keys::Place;
+use crate::newest::Newest;
 
 /// So many rows in one script: a server does nothing else meanwhile.
 pub(crate) const ROWS_TOGETHER: usize = 200;
@@ -39,8 +41,15 @@ pub(crate) async fn settle(database: &Database, batch: u32) -> Result<Settled, S
 
 /// The shards that have marks.
 async fn marked_shards(database: &Database) -> Result<Vec<Place>, StoreError> {
-    let told = database.survey(&database.scripts.marked, &["mx"], &[]).await?;
-    Ok(told.into_iter().filter(|(_, marked)| marked.first() == Some(&1)).map(|(place, _)| place).collect())
+    let unreadable = |error| database.unreadable(error);
+    if database.is_direct() {
+        let command = redis::cmd("GET").arg(database.keys.newest_of_all()).to_owned();
+        let newest = Newest::read(database.read(Place::LOG, &command).await?).map_err(unreadable)?;
+        return Ok(Place::shards().filter(|place| newest.of(*place) > 0).collect());
+    }
+    let asked = |place| Asked::Command(redis::cmd("EXISTS").arg(database.keys.of(place, "mx")).to_owned());
+    let told = database.on_all_shards(asked, Twice::Same).await?;
+    Ok(told.into_iter().filter(|(_, marked)| *marked == Value::Int(1)).map(|(place, _)| place).collect())
 }
 
 struct Step {

@@ -1,6 +1,7 @@
 //! The store itself: which verb runs where.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,8 +10,10 @@ use hallpass_core::store::{
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
 use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId};
+use tokio::time::Instant;
 
 use crate::database::Database;
+use crate::find::Found;
 use crate::health::Info;
 use crate::keys::Place;
 use crate::{
@@ -24,9 +27,11 @@ use crate::{
 /// them. Clones of an `Arc` of it share them.
 #[derive(Debug)]
 pub struct RedisStore {
-    database: Database,
+    database: Arc<Database>,
     location: Location,
     verb_timeout: Duration,
+    /// How long a check waits before it asks again.
+    read_timeout: Duration,
     migrated: (u32, u32),
 }
 
@@ -55,10 +60,11 @@ impl RedisStore {
             // An error says that another thread was first.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let database = Database::new(&location, &options)?;
+        let database = Arc::new(Database::new(&location, &options)?);
         let verb_timeout = options.verb_timeout()
             + if options.replicas_to_wait_for > 0 { options.wait_timeout() } else { Duration::ZERO };
-        let mut store = Self { database, location, verb_timeout, migrated: (0, 0) };
+        let read_timeout = options.response_timeout().min(options.verb_timeout());
+        let mut store = Self { database, location, verb_timeout, read_timeout, migrated: (0, 0) };
         store.migrated = store.bounded(store.checked()).await?;
         Ok(store)
     }
@@ -99,7 +105,16 @@ impl RedisStore {
 
     /// A verb that a request waits for ends within its time. The others take as many commands as there are rows, each with a time-out.
     async fn bounded<T>(&self, verb: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        tokio::time::timeout(self.verb_timeout, verb).await.unwrap_or_else(|_| {
+        self.until(Instant::now(), verb).await
+    }
+
+    /// As [`RedisStore::bounded`], for a verb that has begun before.
+    async fn until<T>(
+        &self,
+        begun: Instant,
+        verb: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout_at(begun + self.verb_timeout, verb).await.unwrap_or_else(|_| {
             Err(self.database.failures.unavailable(&format!(
                 "not done within {} ms; what was asked may have been done or not",
                 self.verb_timeout.as_millis()
@@ -115,7 +130,12 @@ impl Store for RedisStore {
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
-        self.bounded(find::find(&self.database, id)).await
+        let begun = Instant::now();
+        match find::at_once(&self.database, id, self.read_timeout).await? {
+            Found::Decided(record) => Ok(record),
+            // Boxed, so that every check does not carry the room for it.
+            so_far => Box::pin(self.until(begun, find::find(&self.database, id, so_far))).await,
+        }
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {

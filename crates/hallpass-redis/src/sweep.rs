@@ -53,7 +53,7 @@ pub(crate) async fn sweep(database: &Database, sweep: &Sweep) -> Result<Swept, S
 
 async fn dead(database: &Database, sweep: &Sweep) -> Result<Vec<Dead>, StoreError> {
     let before = [sweep.expired_before, sweep.ended_before];
-    let told = database.survey(&database.scripts.peek, &["mx", "x", "z", "o", "eo"], &before).await?;
+    let told = database.survey(&database.scripts.peek, &["mq", "x", "z", "o", "eo"], &before).await?;
     let dead = |(place, numbers): (Place, Vec<i64>)| {
         let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
         let kind = |at| Kind { count: number(at).unsigned_abs(), oldest: number(at + 1) };

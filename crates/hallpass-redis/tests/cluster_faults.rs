@@ -17,8 +17,13 @@ use support::{
     created, fresh_prefix, has_ended, impatient, one, options, records, revoke, soon, until, user_in, whole_log,
 };
 
-/// Longer than a replica needs to take over: a node counts as dead after two seconds, and a busy machine is slow.
+/// Longer than a restarted node needs to serve again: a busy machine is slow.
 const TAKE_OVER: Duration = Duration::from_secs(25);
+/// What the Cluster itself may need until it has elected the replica of a dead primary. A node counts as dead after two seconds; an election
+/// that got too few votes in time, for the voters had no turn on a busy machine, is held again after eight.
+const ELECTION: Duration = Duration::from_secs(90);
+/// What the store may need from then on: one verb that has begun before, which lasts at most its time, and one more.
+const FOUND: Duration = Duration::from_secs(10);
 
 fn is_unavailable(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable { .. })
@@ -241,6 +246,9 @@ async fn a_replica_takes_over_and_other_shards_notice_nothing() {
         let instance = Instance::start("redis-cluster").await;
         let places = Places::of(&instance).await;
         let (away, shard) = places.elsewhere().clone();
+        let replica = away.replace("primary", "replica");
+        // Elections are held until one succeeds, however long the primary has been away by then.
+        instance.ask(&replica, &["CONFIG", "SET", "cluster-replica-validity-factor", "0"]).await.unwrap();
         let prefix = fresh_prefix();
         let replicated = RedisOptions { replicas_to_wait_for: 1, ..options(&prefix) };
         let store = RedisStore::open(&instance.direct, replicated).await.unwrap();
@@ -267,7 +275,8 @@ async fn a_replica_takes_over_and_other_shards_notice_nothing() {
                     store.find(record.session.id).await.unwrap_or_else(|error| panic!("{primary}: {error}"));
                     revoke(&*store, one(record.session.id)).await.unwrap_or_else(|error| panic!("{primary}: {error}"));
                     rounds += 1;
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    // The voters need their turns, too.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 rounds
             });
@@ -278,16 +287,21 @@ async fn a_replica_takes_over_and_other_shards_notice_nothing() {
             instance.freeze(&away).await;
         }
         let kept = &before.iter().find(|(primary, _)| *primary == away).unwrap().1;
-        let taken_over = until(TAKE_OVER, "taken over", || {
-            let answer = soon(store.find(kept.session.id));
-            async { answer.await.map_err(|error| assert!(is_unavailable(&error), "{error}")).ok() }
-        });
-        let found = taken_over.await;
+        let find = async || {
+            let answer = soon(store.find(kept.session.id)).await;
+            answer.map_err(|error| assert!(is_unavailable(&error), "{how}: {error}")).ok()
+        };
+        until(ELECTION, "elected", async || {
+            find().await;
+            instance.is_primary(&replica).await.then_some(())
+        })
+        .await;
+        let found = until(FOUND, "taken over", find).await;
         assert_eq!(found.as_ref(), Some(kept), "{how}: what was replicated is there");
         assert_eq!(has_ended(&*store, ended).await, Some(true), "{how}: and so is the end");
         // Writes too; the first ones may still meet the old map.
         let name = user_in(shard);
-        until(TAKE_OVER, "writable", || async {
+        until(FOUND, "writable", || async {
             let record = records.record(&name, T0);
             soon(store.create(&record, T0, None)).await.ok()
         })

@@ -1,6 +1,7 @@
 //! What the tests of this crate share.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod load;
 pub(crate) mod proxy;
 pub(crate) mod services;
 
@@ -49,6 +50,14 @@ pub(crate) fn fresh_url() -> String {
 pub(crate) fn small() -> PostgresOptions {
     let (connect_timeout, statement_timeout) = (Duration::from_secs(30), Duration::from_secs(60));
     PostgresOptions { connections: 2, connect_timeout, statement_timeout, ..PostgresOptions::default() }
+}
+
+/// How long a call of an [`impatient`] store may take.
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(700);
+
+/// For servers that a test takes away.
+pub(crate) fn impatient() -> PostgresOptions {
+    PostgresOptions { statement_timeout: TIMEOUT, connect_timeout: Duration::from_millis(500), ..small() }
 }
 
 pub(crate) async fn connect(url: &str) -> PostgresStore {

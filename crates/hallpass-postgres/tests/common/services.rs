@@ -7,6 +7,8 @@ use std::process::Command;
 pub(crate) struct Service {
     dir: String,
     pub(crate) url: String,
+    /// A URL for each server, through a proxy: the primary's first.
+    pub(crate) members: Vec<String>,
 }
 
 impl Service {
@@ -16,11 +18,36 @@ impl Service {
         command.extend(arguments);
         let said: serde_json::Value = serde_json::from_str(&services(&command)).unwrap();
         let text = |name: &str| said[name].as_str().unwrap().to_owned();
-        Self { dir: text("dir"), url: text("direct") }
+        let members = said["members"].as_array().into_iter().flatten();
+        let members = members.filter_map(|member| member["url"].as_str()).map(str::to_owned).collect();
+        Self { dir: text("dir"), url: text("direct"), members }
     }
 
     pub(crate) fn kill(&self) {
         services(&["kill", &self.dir]);
+    }
+
+    pub(crate) fn kill_primary(&self) {
+        services(&["kill", &self.dir, "primary"]);
+    }
+
+    /// What the primary sends to its standby does not arrive, and is not refused.
+    pub(crate) fn cut_off_standby(&self) {
+        services(&["cut", &self.dir, "standby", "--black-hole"]);
+    }
+
+    pub(crate) fn mend_standby(&self) {
+        services(&["mend", &self.dir, "standby"]);
+    }
+
+    /// Its processes stand still, and nobody is told.
+    pub(crate) fn freeze_primary(&self) {
+        services(&["freeze", &self.dir, "primary"]);
+    }
+
+    /// The standby takes over.
+    pub(crate) fn promote(&self) {
+        services(&["promote", &self.dir]);
     }
 
     pub(crate) fn restart(&self) {

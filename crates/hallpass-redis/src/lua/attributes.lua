@@ -1,5 +1,5 @@
 local now, id = tonumber(ARGV[2]), ARGV[3]
-local r = load(KEYS[B + 1], KEYS[B + 2])
+local r = load(KEYS[B + 1])
 if not lives(r, now) then return answer({ 'gone' }) end
 if r.version ~= tonumber(ARGV[4]) then return answer({ 'conflict' }) end
 r.attributes, r.version = ARGV[5], r.version + 1

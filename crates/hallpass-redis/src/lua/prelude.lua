@@ -1,35 +1,27 @@
 -- What the scripts share. KEYS[1..B] are the keys of the shard in K; GRACE, RETENTION, NEVER and B come before this text.
-local FIELDS = '>Bc32i8i8i8i8i8i8' .. string.rep('I4c0', 11)
+local FIELDS = '>Bi8i8i8c32i8i8i8i8i8i8' .. string.rep('I4c0', 11)
 local END = '>i8I4c0I4c0I4c0'
 
--- Lua writes large numbers with an exponent, which no command takes.
-local function text(n) return string.format('%.0f', n) end
-
-local function load(sk, tk)
-  local v = redis.call('MGET', sk, tk)
-  if not v[1] or not v[2] then return nil end
-  if string.byte(v[1]) ~= 1 or #v[2] ~= 24 then error('HPCORRUPT') end
-  local r, layout = { sk = sk, tk = tk }, nil
-  layout, r.hash, r.created, r.authenticated, r.absolute, r.epoch, r.version, r.ended, r.user, r.class, r.kind, r.by,
-    r.reason, r.label, r.ip, r.methods, r.source, r.agent, r.attributes = struct.unpack(FIELDS, v[1])
-  r.idle, r.renewed, r.seen = struct.unpack('>i8i8i8', v[2])
+local function load(key)
+  local v = redis.call('GET', key)
+  if not v then return nil end
+  if string.byte(v) ~= 1 then error('HPCORRUPT') end
+  local r, layout = { key = key, text = v }, nil
+  layout, r.idle, r.renewed, r.seen, r.hash, r.created, r.authenticated, r.absolute, r.epoch, r.version, r.ended, r.user,
+    r.class, r.kind, r.by, r.reason, r.label, r.ip, r.methods, r.source, r.agent, r.attributes = struct.unpack(FIELDS, v)
   return r
 end
 
 -- XX: no write but create's makes a row. Without px the expiry stays; 0 is none at all.
-local function set(key, value, px)
-  if not px then redis.call('SET', key, value, 'XX', 'KEEPTTL')
-  elseif px == 0 then redis.call('SET', key, value, 'XX')
-  else redis.call('SET', key, value, 'XX', 'PX', text(px)) end
-end
-
 local function write(r, px)
-  set(r.sk, struct.pack(FIELDS, 1, r.hash, r.created, r.authenticated, r.absolute, r.epoch, r.version, r.ended,
-    #r.user, r.user, #r.class, r.class, #r.kind, r.kind, #r.by, r.by, #r.reason, r.reason, #r.label, r.label,
-    #r.ip, r.ip, #r.methods, r.methods, #r.source, r.source, #r.agent, r.agent, #r.attributes, r.attributes), px)
+  local v = struct.pack(FIELDS, 1, r.idle, r.renewed, r.seen, r.hash, r.created, r.authenticated, r.absolute, r.epoch,
+    r.version, r.ended, #r.user, r.user, #r.class, r.class, #r.kind, r.kind, #r.by, r.by, #r.reason, r.reason,
+    #r.label, r.label, #r.ip, r.ip, #r.methods, r.methods, #r.source, r.source, #r.agent, r.agent,
+    #r.attributes, r.attributes)
+  if not px then redis.call('SET', r.key, v, 'XX', 'KEEPTTL')
+  elseif px == 0 then redis.call('SET', r.key, v, 'XX')
+  else redis.call('SET', r.key, v, 'XX', 'PX', text(px)) end
 end
-
-local function write_touched(r, px) set(r.tk, struct.pack('>i8i8i8', r.idle, r.renewed, r.seen), px) end
 
 -- The native expiry of a row: relative, so that no clock of the server decides, and late, so that it never decides.
 local function px(deadline, now)
@@ -49,7 +41,7 @@ local function end_of(mark, user) return string.sub(mark, #user + 18) end
 
 -- How the lowest mark above the row's epoch ended it; nil for a row that is behind none.
 local function marked(r)
-  if tonumber(redis.call('GET', K.mx) or '0') <= r.epoch then return nil end
+  if newest() <= r.epoch then return nil end
   local own, all = mark_above(r.user, r.epoch), mark_above('', r.epoch)
   if own and (not all or number_of(own, r.user) < number_of(all, '')) then return end_of(own, r.user) end
   return all and end_of(all, '')
@@ -69,7 +61,7 @@ local function add_mark(k, user, at, kind, by, reason)
   local mark = user .. '\0' .. string.format('%016.0f', n) .. struct.pack(END, at, #kind, kind, #by, by, #reason, reason)
   redis.call('ZADD', k.marks, 0, mark)
   redis.call('ZADD', k.mq, text(n), mark)
-  redis.call('SET', k.mx, text(n))
+  note(k, n)
   return n
 end
 
@@ -82,7 +74,6 @@ local function finish(r, id, u, e, h, at, kind, by, reason)
   local member = id .. r.user
   r.ended, r.kind, r.by, r.reason = at, kind, by, reason
   write(r, RETENTION)
-  redis.call('PEXPIRE', r.tk, text(RETENTION))
   redis.call('ZREM', u, id)
   redis.call('ZREM', e, id)
   redis.call('ZREM', K.a, member)

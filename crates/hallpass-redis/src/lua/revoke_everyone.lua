@@ -11,7 +11,10 @@ end
 begin()
 local now = tonumber(ARGV[2])
 for i = B + 1, #KEYS, 4 do
-  add_mark({ c = KEYS[i], mx = KEYS[i + 1], marks = KEYS[i + 2], mq = KEYS[i + 3] }, '', now, ARGV[3], ARGV[4], ARGV[5])
+  -- Behind a mark of a shard where nothing lives, there would be nothing.
+  if redis.call('EXISTS', KEYS[i + 3]) == 1 then
+    add_mark({ c = KEYS[i], marks = KEYS[i + 1], mq = KEYS[i + 2], mx = K.mx }, '', now, ARGV[3], ARGV[4], ARGV[5])
+  end
 end
 if DIRECT then return answer({ 'done', emit('a', '', now) }) end
 return answer({ 'done', 0 })

@@ -5,7 +5,7 @@ if not DIRECT and redis.call('EXISTS', K.eo) == 1 then return answer({ 'pending'
 local now, user, keep, e = tonumber(ARGV[2]), ARGV[3], ARGV[7], KEYS[B + 1]
 local kept
 if keep ~= '' then
-  kept = load(KEYS[B + 2], KEYS[B + 3])
+  kept = load(KEYS[B + 2])
   if not lives(kept, now) or kept.user ~= user then return answer({ 'keep' }) end
 end
 -- The epochs of what has not ended are the scores: at or above the newest mark is what no mark has ended yet.

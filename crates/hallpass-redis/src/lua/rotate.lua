@@ -1,5 +1,5 @@
 local now, id = tonumber(ARGV[2]), ARGV[3]
-local r = load(KEYS[B + 1], KEYS[B + 2])
+local r = load(KEYS[B + 1])
 if not lives(r, now) then return answer({ 'gone' }) end
 if r.hash ~= ARGV[4] then return answer({ 'conflict' }) end
 r.hash = ARGV[5]
@@ -10,8 +10,7 @@ else
   r.idle = math.min(tonumber(ARGV[6]), r.absolute)
   r.authenticated, r.renewed, r.seen = now, now, math.max(r.seen, now)
   r.methods, r.source, r.ip, r.agent = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-  write(r, px(r.absolute, now))
-  write_touched(r, px(r.idle, now))
+  write(r, px(r.idle, now))
   redis.call('ZADD', K.x, 'XX', text(r.idle), id .. r.user)
 end
 begin()

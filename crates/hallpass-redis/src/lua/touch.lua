@@ -1,9 +1,9 @@
 local now, changed = tonumber(ARGV[1]), 0
 for i = 2, #ARGV do
-  local r, at = load(KEYS[B + 2 * i - 3], KEYS[B + 2 * i - 2]), tonumber(ARGV[i])
+  local r, at = load(KEYS[B + i - 1]), tonumber(ARGV[i])
   if lives(r, now) and r.seen < at then
     r.seen = at
-    write_touched(r)
+    write(r)
     changed = changed + 1
   end
 end

@@ -80,6 +80,12 @@ impl Instance {
         command.query_async(&mut connection).await
     }
 
+    /// Whether a node is a primary now.
+    pub(crate) async fn is_primary(&self, member: &str) -> bool {
+        let Value::Array(role) = self.ask(member, &["ROLE"]).await.unwrap() else { return false };
+        role.first() == Some(&Value::BulkString(b"master".to_vec()))
+    }
+
     /// The primary that serves a slot of a fresh cluster.
     pub(crate) fn primary_of(slot: u16) -> String {
         let thirds = [0, 16_384_u32.div_ceil(3), (2 * 16_384_u32).div_ceil(3)];

@@ -1,0 +1,3 @@
+-- Lua writes large numbers with an exponent, which no command takes.
+local function text(n) return string.format('%.0f', n) end
+
