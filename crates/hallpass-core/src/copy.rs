@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::store::{
-    ChangeKind, Created, Filter, LastSeen, Page, Reauthentication, Record, Renewal, Revocation, Rotation, Store, Target,
+    ChangeKind, Created, Filter, LastSeen, Page, Reauthentication, Record, Renewal, Revocation, Rotation, Store, Sweep,
+    Target,
 };
 use crate::{Clock, Session, SessionId, State, StoreError, Timestamp, UserId};
 
@@ -43,6 +44,9 @@ pub struct Copied {
     pub live_in_source: u64,
     /// Live sessions in the target at the end.
     pub live_in_target: u64,
+    /// The position in the source's log up to which what happened there went along. Whoever wants to know whether the source was at rest since
+    /// asks for what came after it.
+    pub position: u64,
 }
 
 impl Copied {
@@ -65,7 +69,7 @@ pub enum CopyError {
     Target(#[source] StoreError),
     /// The target has a session that the source does not know, or knows it in a later state. Nothing was written.
     #[error(
-        "the target is in use: it has the session {0}, which the source does not know, or knows only as it was before; copy into a database that no program uses yet"
+        "the target is in use: it has the session {0}, which the source does not know, or knows only as it was before; copy into a database that no program uses yet, or end that session there"
     )]
     TargetInUse(SessionId),
     /// A session was written and read back as something else.
@@ -123,7 +127,7 @@ pub async fn copy(
     if left_over {
         copy.mirror_all_in_target(None).await?;
     }
-    copy.catch_up(begun.head, begun.incarnation, clock).await?;
+    copy.copied.position = copy.catch_up(begun.head, begun.incarnation, clock).await?;
 
     let now = clock.now();
     copy.copied.live_in_source = from.count(&Filter::default(), now).await.map_err(CopyError::Source)?;
@@ -192,8 +196,13 @@ impl Copy<'_> {
         }
     }
 
-    /// Applies what happened in the source since `position`.
-    async fn catch_up(&mut self, mut position: u64, incarnation: [u8; 16], clock: &dyn Clock) -> Result<(), CopyError> {
+    /// Applies what happened in the source since `position`; up to where.
+    async fn catch_up(
+        &mut self,
+        mut position: u64,
+        incarnation: [u8; 16],
+        clock: &dyn Clock,
+    ) -> Result<u64, CopyError> {
         for _ in 0..MAX_ROUNDS {
             self.now = clock.now();
             let changes = self.from.changes_since(position, PAGE).await.map_err(CopyError::Source)?;
@@ -201,7 +210,7 @@ impl Copy<'_> {
                 return Err(CopyError::LogLost);
             }
             let Some(last) = changes.entries.last() else {
-                return Ok(());
+                return Ok(position);
             };
             position = last.position;
             let mut ids = Vec::new();
@@ -269,16 +278,21 @@ async fn mirror(from: &dyn Store, to: &dyn Store, id: SessionId, now: Timestamp)
     let theirs = to.find(id).await.map_err(CopyError::Target)?;
     let done = match theirs {
         None if !ours.session.is_live_at(now) => return Ok(Mirrored::Nothing),
-        None => match to.create(&ours, now, None).await.map_err(CopyError::Target)? {
-            Created::Created { .. } | Created::Duplicate => Mirrored::Created,
-            Created::LimitReached { .. } => return Err(CopyError::Differs(id)),
-        },
+        None => make(to, &ours, now).await?,
         Some(theirs) if theirs.session.state != State::Live => return Ok(Mirrored::Nothing),
         Some(_) if ours.session.state != State::Live => {
             end(to, &ours.session).await?;
             return Ok(Mirrored::Ended);
         }
         Some(theirs) if is_same(&ours, &theirs) => return Ok(Mirrored::Present),
+        Some(theirs) if !theirs.session.is_live_at(now) => {
+            if !ours.session.is_live_at(now) {
+                return Ok(Mirrored::Nothing);
+            }
+            // It was renewed here after it had been copied, and has expired there: no write wakes it.
+            remove_expired(to, now).await.map_err(CopyError::Target)?;
+            make(to, &ours, now).await?
+        }
         Some(theirs) => {
             update(to, &ours, &theirs, now).await.map_err(CopyError::Target)?;
             Mirrored::Updated
@@ -288,6 +302,20 @@ async fn mirror(from: &dyn Store, to: &dyn Store, id: SessionId, now: Timestamp)
         Some(theirs) if is_same(&ours, &theirs) => Ok(done),
         _ => Err(CopyError::Differs(id)),
     }
+}
+
+async fn make(to: &dyn Store, ours: &Record, now: Timestamp) -> Result<Mirrored, CopyError> {
+    match to.create(ours, now, None).await.map_err(CopyError::Target)? {
+        Created::Created { .. } | Created::Duplicate => Ok(Mirrored::Created),
+        Created::LimitReached { .. } => Err(CopyError::Differs(ours.session.id)),
+    }
+}
+
+async fn remove_expired(to: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
+    let (expired_before, ended_before, log_before) = (now, Timestamp::EPOCH, Timestamp::EPOCH);
+    let step = Sweep { expired_before, ended_before, log_before, batch: PAGE };
+    while to.sweep(&step).await?.more {}
+    Ok(())
 }
 
 async fn end(to: &dyn Store, ours: &Session) -> Result<(), CopyError> {

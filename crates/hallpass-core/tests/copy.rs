@@ -82,7 +82,9 @@ async fn live_sessions_go_on_and_the_others_stay_behind() {
     house.at(seconds(31 * DAY));
 
     let copied = journey.run().await.unwrap();
-    assert_eq!(copied, Copied { created: 2, live_in_source: 2, live_in_target: 2, ..Copied::default() });
+    let position = copied.position;
+    assert!(position > 0, "what ended before is in the log");
+    assert_eq!(copied, Copied { created: 2, live_in_source: 2, live_in_target: 2, position, ..Copied::default() });
     assert!(copied.agrees());
     for issued in [&rich, &fresh] {
         journey.assert_same(issued.session.id).await;
@@ -93,7 +95,7 @@ async fn live_sessions_go_on_and_the_others_stay_behind() {
     assert_eq!(everything(&journey.target.store, &house.clock).await.len(), 2);
 
     let again = journey.run().await.unwrap();
-    assert_eq!(again, Copied { present: 2, live_in_source: 2, live_in_target: 2, ..Copied::default() });
+    assert_eq!(again, Copied { present: 2, live_in_source: 2, live_in_target: 2, position, ..Copied::default() });
     for issued in [&rich, &fresh] {
         assert!(accepted(&journey.there(), &issued.token).await, "nobody signs in again");
     }
@@ -214,6 +216,22 @@ async fn a_target_that_knows_better_is_refused_whole() {
     assert!(matches!(journey.run().await, Err(CopyError::TargetInUse(id)) if id == later.session.id));
     assert_eq!(journey.both(new.session.id).await.1, None);
     assert!(accepted(&journey.there(), &copied.token).await);
+}
+
+#[tokio::test]
+async fn what_expired_in_the_target_and_was_renewed_in_the_source_is_copied_anew() {
+    let journey = Move::new();
+    let house = &journey.house;
+    let (renewed, gone) = (house.sign_in("alice").await, house.sign_in("bob").await);
+    assert_eq!(journey.run().await.unwrap().created, 2);
+    house.at(seconds(20 * DAY));
+    assert!(house.live(&renewed.token).await.unwrap().1);
+    house.at(seconds(40 * DAY));
+    let copied = journey.run().await.unwrap();
+    assert_eq!((copied.created, copied.present), (1, 0), "{copied:?}");
+    assert!(copied.agrees());
+    journey.assert_same(renewed.session.id).await;
+    assert!(accepted(&journey.there(), &renewed.token).await && !accepted(&journey.there(), &gone.token).await);
 }
 
 #[tokio::test]

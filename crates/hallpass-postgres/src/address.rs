@@ -9,6 +9,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::hosts;
 use crate::tls::{self, Verification};
 
 /// A quiet connection is asked for a sign of life this often, so that one that a firewall forgot is noticed before it is needed.
@@ -93,6 +94,12 @@ impl Address {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return problem("it names no host", FORM);
         }
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return problem(
+                "its password or user has an @ in it, and so it seems to name a host with one",
+                "write %40 for it",
+            );
+        }
         let (mode, verification) = ssl_mode(ours.sslmode.as_deref(), ours.sslrootcert.is_some())?;
         config.ssl_mode(mode);
         if config.get_application_name().is_none() {
@@ -142,6 +149,13 @@ impl Address {
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The same for each of its hosts by itself: of several, the driver bounds the socket's part of an attempt alone, and would wait for one that
+    /// answers nothing.
+    #[must_use]
+    pub fn each_host(&self) -> Vec<Config> {
+        hosts::each(&self.config)
     }
 
     /// TLS as `sslmode` and `sslrootcert` say. Reads the certificates.
@@ -270,6 +284,7 @@ mod tests {
         for (url, words) in [
             ("mysql://u:hunter2@db/app", "begin with"),
             ("postgres://u:hunter2@db:port/app", "no URL"),
+            ("postgres://u:p@hunter2@db/app", "@ in it"),
             ("postgres://u:hunter2@db/app?hunter2=1", "not known"),
             ("postgres:///app?user=hunter2", "no host"),
             ("postgres://u:hunter2@db/app?sslmode=hunter2", "sslmode"),

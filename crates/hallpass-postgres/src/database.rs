@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_postgres::{Error, Row};
 
@@ -12,7 +13,7 @@ use crate::connector::Connector;
 use crate::failure::{Failure, Failures, is_conflict, is_lost, is_unprepared};
 use crate::keys::Keys;
 use crate::lanes::Lanes;
-use crate::session::{Change, Durability, Step};
+use crate::session::{Change, Durability, Session, Step};
 use crate::sweep::Reached;
 
 /// How often work is tried that the server rolled back because of others.
@@ -109,7 +110,10 @@ impl Database {
                     Work::Write(change) => lane.session.write(change, steps, patience).await,
                 }
             };
-            let Ok(outcome) = tokio::time::timeout_at(deadline, running).await else {
+            let watched = Watched { session: Some(Arc::clone(&lane.session)), deadline };
+            let waited = tokio::time::timeout_at(deadline, running).await;
+            watched.over();
+            let Ok(outcome) = waited else {
                 lane.session.give_up();
                 return Err(Refusal::Failure(self.failures().unavailable(
                     "no answer in time; what was under way may or may not have happened, and its connection is given up",
@@ -138,6 +142,32 @@ impl Database {
             Refusal::Server(error) => self.failures().explain(error),
             Refusal::Failure(failure) => failure.clone(),
         }
+    }
+}
+
+/// Work under way. A caller who goes away in the middle of it leaves a connection of which nobody knows whether the server still answers on it; then
+/// somebody else waits for that, as long as the caller might have, and gives it up otherwise. Without that, callers who are less patient than the
+/// store would find the same silent connections again and again.
+struct Watched {
+    session: Option<Arc<Session>>,
+    deadline: Instant,
+}
+
+impl Watched {
+    fn over(mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let (Some(session), Ok(runtime)) = (self.session.take(), Handle::try_current()) else { return };
+        let deadline = self.deadline;
+        runtime.spawn(async move {
+            if tokio::time::timeout_at(deadline, session.answers()).await.is_err() {
+                session.give_up();
+            }
+        });
     }
 }
 

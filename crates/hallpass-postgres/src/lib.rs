@@ -25,7 +25,7 @@
 //!   never is.
 //! - **Renewals** change no indexed column: PostgreSQL updates such rows within their page (HOT).
 //! - **Several processes** may use one database. Limits, revocations, settling, sweeping and migrations of all of them fit together.
-//! - **A server that is away** is answered with *unavailable* within [`PostgresOptions::statement_timeout`]; the connections come back by themselves.
+//! - **A server that is away** is answered with *unavailable* within [`statement_timeout`](field@PostgresOptions::statement_timeout); the connections come back by themselves.
 //!
 //! # In a database of the application
 //!
@@ -53,7 +53,7 @@
 //! (`synchronous_standby_names`); health shows whether there is one. A change whose wait for the standby was cut short, by a time-out or an operator, is answered
 //! with *unavailable*, although the server calls it committed. Checks are read on the primary alone: several hosts may stand in the URL
 //! (`postgres://user@first:5432,second:5432/app`), and the one that takes writes is used, found anew by itself when a standby took over. A host that does
-//! not answer at all costs one [`PostgresOptions::connect_timeout`] before the next one is tried. An old primary that comes back must not take
+//! not answer at all costs one [`connect_timeout`](field@PostgresOptions::connect_timeout) before the next one is tried. An old primary that comes back must not take
 //! writes any more: keeping it out is the task of whoever promotes the standby.
 //!
 //! The log's incarnation changes when the table was restored from a dump, the cluster was restored to a point in time, or a standby took over.

@@ -134,6 +134,11 @@ impl Session {
         &self.client
     }
 
+    /// Waits until everything that was sent before is answered. An error is an answer: the connection is known to have ended then.
+    pub(crate) async fn answers(&self) {
+        let _ = self.client.simple_query("").await;
+    }
+
     pub(crate) const fn server(&self) -> &Server {
         &self.server
     }

@@ -124,6 +124,16 @@ pub enum Adopted {
     Present,
     /// Another account has that email; nothing changed.
     EmailTaken,
+    /// It has a newer password there, or was disabled there; nothing changed.
+    Newer,
+}
+
+impl Account {
+    /// Whether this one knows something that `other`, the same account elsewhere, does not: a newer password, or that it is disabled.
+    pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
+        self.credentials_version > other.credentials_version
+            || (self.disabled_at.is_some() && other.disabled_at.is_none())
+    }
 }
 
 /// A change whose sessions may not all have ended yet.
@@ -187,7 +197,8 @@ pub trait Accounts: Send + Sync + fmt::Debug {
     /// Creates an account with a new id. A used email is the outcome [`Created::Duplicate`].
     async fn create(&self, new: NewAccount, now_ms: i64) -> Result<Created, AccountsError>;
 
-    /// Makes the account as it is elsewhere: its id, times, password and all. One that is there already under this id becomes like it.
+    /// Makes the account as it is elsewhere: its id, times, password and all. One that is there already under this id becomes like it, unless it is
+    /// newer.
     /// For moving accounts between databases alone: it ends no sessions, and leaves no [`PendingEnd`].
     async fn adopt(&self, account: &Account) -> Result<Adopted, AccountsError>;
 

@@ -37,7 +37,7 @@ impl Engine {
     /// When a database cannot be opened or reached, belongs to a newer program, or the policy contradicts itself. The text names the
     /// file, or host, port and database, and the fix.
     pub async fn open(settings: &Settings) -> Result<Self> {
-        let store = open_store(&settings.database, settings.ended_retention, None).await?;
+        let store = open_store(&settings.database, settings.ended_retention).await?;
         let accounts = open_accounts(&settings.accounts).await?;
         let policies = settings.policy.policies().context("setting policy")?;
         let sweep = SweepSettings {
@@ -58,28 +58,19 @@ impl Engine {
 }
 
 /// Opens the sessions' database, creating and migrating it as needed. Ended sessions stay there for at least `ended_retention`.
-/// `connections`: at most so many to an SQL server; `None` for as many as serving needs.
 ///
 /// # Errors
 /// When it cannot be opened or reached, or belongs to a newer program.
-pub async fn open_store(
-    database: &Database,
-    ended_retention: Duration,
-    connections: Option<usize>,
-) -> Result<Arc<dyn Store>> {
+pub async fn open_store(database: &Database, ended_retention: Duration) -> Result<Arc<dyn Store>> {
     let opened: Result<Arc<dyn Store>, StoreError> = match database {
         Database::Sql(SqlDatabase::Sqlite(path)) => {
             SqliteStore::open(path, SqliteOptions::default()).await.map(|store| Arc::new(store) as _)
         }
         Database::Sql(SqlDatabase::Postgres(url)) => {
-            let default = PostgresOptions::default();
-            let options = PostgresOptions { connections: connections.unwrap_or(default.connections), ..default };
-            PostgresStore::connect(url.expose(), options).await.map(|store| Arc::new(store) as _)
+            PostgresStore::connect(url.expose(), PostgresOptions::default()).await.map(|store| Arc::new(store) as _)
         }
         Database::Sql(SqlDatabase::Mysql(url)) => {
-            let default = MysqlOptions::default();
-            let options = MysqlOptions { connections: connections.unwrap_or(default.connections), ..default };
-            MysqlStore::connect(url.expose(), options).await.map(|store| Arc::new(store) as _)
+            MysqlStore::connect(url.expose(), MysqlOptions::default()).await.map(|store| Arc::new(store) as _)
         }
         Database::Redis(redis) => {
             let options = redis_options(redis, ended_retention)?;

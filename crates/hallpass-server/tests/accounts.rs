@@ -318,14 +318,20 @@ async fn an_adopted_account_is_as_it_was(accounts: Arc<dyn Accounts>) {
     assert!(accounts.pending_ends(10).await.unwrap().is_empty(), "no session ends");
     assert!(!accounts.offer_setup([1; 32], i64::MAX).await.unwrap(), "it counts as any other");
 
-    // What changed there changes here, in every column that can.
-    let changed = other.enable(&rich.id).await.unwrap().unwrap();
-    let newer = other.set_password(&plain.id, hash("$argon2id$new"), NOW).await.unwrap().unwrap();
-    for account in [&changed, &newer] {
+    // What changed there changes here.
+    let disabled = other.disable(&plain.id, NOW + 8).await.unwrap().unwrap();
+    let newer = other.set_password(&rich.id, hash("$argon2id$new"), NOW).await.unwrap().unwrap();
+    for account in [&disabled, &newer] {
         assert_eq!(accounts.adopt(account).await.unwrap(), Adopted::Updated);
         assert_eq!(accounts.find(&account.id).await.unwrap().as_ref(), Some(account));
     }
     assert_eq!(accounts.count().await.unwrap(), 2);
+
+    // What was read before those changes undoes none of them.
+    for (stale, now) in [(&plain, &disabled), (&rich, &newer)] {
+        assert_eq!(accounts.adopt(stale).await.unwrap(), Adopted::Newer);
+        assert_eq!(accounts.find(&stale.id).await.unwrap().as_ref(), Some(now));
+    }
 }
 
 async fn an_adopted_account_never_takes_the_email_of_another(accounts: Arc<dyn Accounts>) {

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use hallpass_core::{Policies, Sessions, SignIn, Store, Token, UserId, Validation};
 use hallpass_postgres::{PostgresOptions, PostgresStore};
+use hallpass_server::accounts::sqlite::SqliteAccounts;
+use hallpass_server::accounts::{Accounts as _, DisplayName, Email, NewAccount, postgres};
 use hallpass_sqlite::{SqliteOptions, SqliteStore};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -233,7 +235,7 @@ async fn what_would_lose_or_mix_something_is_refused_with_the_reason() {
     used.add_user(BOB, &password);
     let refused = run(&["--to", &to]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(error(&refused).contains("the target is in use"), "{}", error(&refused));
+    assert!(error(&refused).contains("which the source does not have"), "{}", error(&refused));
     assert!(error(&refused).contains("hallpass user delete"), "{}", error(&refused));
     let server = used.serve().await;
     let bob = server.sign_in(BOB, &password).await;
@@ -272,8 +274,78 @@ async fn a09_a_second_copy_takes_changes_along_and_undoes_none() {
     there.done(&["user", "disable", ALICE]);
     let refused = place.run(&[&["copy"], &args[..]].concat());
     assert_eq!(refused.status.code(), Some(1));
-    assert!(error(&refused).contains("the target is in use"), "{}", error(&refused));
+    assert!(error(&refused).contains("is disabled in the target and not in the source"), "{}", error(&refused));
     let server = there.serve().await;
     assert!(turned_away(&server, ALICE, &renewed).await, "it stays disabled");
     server.stop().await;
+}
+
+/// What changes in the source while its accounts are copied goes along, or the copy says that it is not complete.
+#[tokio::test(flavor = "multi_thread")]
+async fn a09_an_account_that_is_disabled_while_it_is_copied_is_disabled_there() {
+    let place = Place::new();
+    let password = new_password();
+    let file = SqliteAccounts::open(&place.database()).unwrap();
+    for number in 0..600 {
+        let email = Email::parse(&format!("user-{number}@example.org")).unwrap();
+        let name = DisplayName::parse("Somebody").unwrap();
+        file.create(NewAccount { email, name, operator: false, password_hash: None }, support::now_ms()).await.unwrap();
+    }
+    place.add_user(ALICE, &password);
+    let server = place.serve().await;
+    let token = server.sign_in(ALICE, &password).await.session_token().unwrap();
+    let place = server.stop().await;
+    let to = databases::fresh_postgres();
+    let there = postgres::connect(&to).await.unwrap();
+
+    let mut copying =
+        place.command(&["copy", "--to", &to]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while there.count().await.unwrap() < 50 {
+        assert!(begun.elapsed() < PATIENCE, "the copy makes no way");
+    }
+    place.done(&["user", "disable", ALICE]);
+    if !copying.wait().unwrap().success() {
+        place.done(&["copy", "--to", &to]);
+    }
+    let server = Place::on(&to).serve().await;
+    assert!(!with_token(&server, &token).is_signed_in().await, "an ended session lives there");
+    assert!(turned_away(&server, ALICE, &password).await, "a disabled account is enabled there");
+    assert_eq!(there.count().await.unwrap(), 601);
+    server.stop().await;
+}
+
+/// The settings may name the target already: where the accounts are depends on where the sessions are.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_beside_redis_are_found_whatever_the_settings_name() {
+    let (redis, to) = (databases::fresh_redis(databases::REDIS), databases::fresh_postgres());
+    let place = Place::on(&redis);
+    let password = new_password();
+    place.add_user(ALICE, &password);
+    let server = place.serve().await;
+    let token = server.sign_in(ALICE, &password).await.session_token().unwrap();
+    let place = server.stop().await;
+    let run = |place: &Place, more: &[&str]| {
+        let args = [&["copy", "--json", "--from", &redis, "--to", &to], more].concat();
+        place.command(&args).env("HALLPASS_DATABASE_URL", &to).output().unwrap()
+    };
+    let elsewhere = run(&Place::new(), &[]);
+    assert_eq!(elsewhere.status.code(), Some(1));
+    assert!(error(&elsewhere).contains("would be in sqlite:hallpass.db, which is not there"), "{}", error(&elsewhere));
+    let output = run(&place, &[]);
+    assert!(output.status.success(), "{}", error(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["accounts"]["created"], &report["complete"]), (&json!(1), &json!(true)), "{report}");
+    let server = Place::on(&to).serve().await;
+    assert!(with_token(&server, &token).is_signed_in().await);
+    assert!(server.sign_in(ALICE, &password).await.is_signed_in().await);
+    server.stop().await;
+}
+
+#[test]
+fn a_source_with_nothing_in_it_is_most_likely_the_wrong_one() {
+    let place = Place::on(&databases::fresh_redis(databases::REDIS));
+    let output = place.run(&["copy", "--to", "sqlite:new.db", "--sessions-only"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error(&output).contains("there is nothing to copy in redis://"), "{}", error(&output));
 }

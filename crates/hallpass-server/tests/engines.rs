@@ -183,12 +183,12 @@ async fn away_and_back(kind: &str) {
     instance.cut();
     unavailable_in_time(&server, &browser, &password).await;
     instance.mend();
-    back(&browser, kind, "the line is mended").await;
+    back(&browser, kind, "the line is mended", BACK).await;
 
     instance.kill();
     unavailable_in_time(&server, &browser, &password).await;
     instance.restart();
-    back(&browser, kind, "the server runs again").await;
+    back(&browser, kind, "the server runs again", BACK).await;
 
     let id = own_id(&browser).await;
     assert_eq!(json_of(&server.place, &["sessions", "revoke", &id])["revoked"], 1);
@@ -198,6 +198,9 @@ async fn away_and_back(kind: &str) {
 
 /// How soon the program works again by itself once its database does.
 const BACK: Duration = Duration::from_secs(2);
+
+/// How soon where the database did not refuse its connections but went silent: three of them each wait for 5 seconds at most.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// Stores answer within 5 seconds; the rest is for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(9);
@@ -222,7 +225,7 @@ async fn unavailable_in_time(server: &Server, browser: &Browser, password: &str)
     assert!(begun.elapsed() < IN_TIME, "{:?}", begun.elapsed());
 }
 
-async fn back(browser: &Browser, kind: &str, when: &str) {
+async fn back(browser: &Browser, kind: &str, when: &str, within: Duration) {
     let begun = Instant::now();
     loop {
         let answer = browser.get("/api/sessions").await;
@@ -231,7 +234,7 @@ async fn back(browser: &Browser, kind: &str, when: &str) {
             break;
         }
         assert_eq!(answer.status, 503, "{}", answer.body);
-        assert!(begun.elapsed() < BACK, "{kind}: not back {:?} after {when}: {}", begun.elapsed(), answer.body);
+        assert!(begun.elapsed() < within, "{kind}: not back {:?} after {when}: {}", begun.elapsed(), answer.body);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     eprintln!("{kind}: back {:?} after {when}", begun.elapsed());
@@ -260,6 +263,33 @@ on!(sqlite: Sqlite, postgres: Postgres, mariadb: Mariadb, redis: Redis, redis_cl
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_away_and_back() {
     away_and_back("postgres").await;
+}
+
+/// The URL names both servers, sessions and accounts alike: after the promotion nobody has to do anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_went_silent_is_left_for_its_promoted_standby() {
+    let pair = Instance::start("postgres-pair", &[]);
+    let authority = |url: &str| url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let (primary, standby) = (authority(&pair.members[0]), authority(&pair.members[1]));
+    let place = Place::on(&pair.members[0].replacen(&primary, &format!("{primary},{standby}"), 1));
+    let password = new_password();
+    place.add_user(ALICE, &password);
+    let server = place.serve().await;
+    let (kept, ended) = (server.sign_in(ALICE, &password).await, server.sign_in(ALICE, &password).await);
+    let id = own_id(&ended).await;
+    assert_eq!(json_of(&server.place, &["sessions", "revoke", &id])["revoked"], 1);
+
+    pair.freeze("primary");
+    unavailable_in_time(&server, &kept, &password).await;
+    pair.promote();
+    // Each connection to a host that says nothing is given up by itself, after its time.
+    let begun = Instant::now();
+    while server.browser().sign_in(ALICE, &password).await.status != 200 {
+        assert!(begun.elapsed() < SILENCE, "no sign-in {:?} after the promotion", begun.elapsed());
+    }
+    back(&kept, "postgres-pair", "the first sign-in", SILENCE).await;
+    assert!(!ended.is_signed_in().await, "an acknowledged revocation is gone");
+    assert!(server.sign_in(ALICE, &password).await.is_signed_in().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

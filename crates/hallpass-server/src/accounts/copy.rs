@@ -2,6 +2,8 @@
 //!
 //! As with the sessions ([`hallpass_core::copy`]): the source may be in use, the target must not be, and a copy may be run again.
 
+use std::collections::HashMap;
+
 use super::{Account, AccountId, Accounts, AccountsError, Adopted, Email, MAX_PAGE};
 
 /// What a copy did.
@@ -31,12 +33,12 @@ pub enum AccountsCopyError {
     Target(#[source] AccountsError),
     /// The target has an account that the source does not have.
     #[error(
-        "the target is in use: it has the account {0}, which the source does not have; copy into a database that no program uses yet, or remove it there with `hallpass user delete`"
+        "the target has the account {0}, which the source does not have, or not any more; with HALLPASS_DATABASE_URL set to the target remove it there by `hallpass user delete`, or copy into a database that no program uses yet"
     )]
     Foreign(AccountId),
     /// The target's account was changed by somebody else than a copy.
     #[error(
-        "the target is in use: the account {0} was disabled there, or got a newer password there; make both alike with `hallpass user`, or copy into a database that no program uses yet"
+        "the account {0} is disabled in the target and not in the source, or has a newer password there; with HALLPASS_DATABASE_URL set to the target make it like the source's by `hallpass user`, or copy into a database that no program uses yet"
     )]
     Newer(AccountId),
     /// Two accounts with one address.
@@ -55,7 +57,7 @@ pub async fn check_target(from: &dyn Accounts, to: &dyn Accounts) -> Result<(), 
         for theirs in &page {
             match from.find(&theirs.id).await.map_err(AccountsCopyError::Source)? {
                 None => return Err(AccountsCopyError::Foreign(theirs.id.clone())),
-                Some(ours) if is_newer(theirs, &ours) => return Err(AccountsCopyError::Newer(theirs.id.clone())),
+                Some(ours) if theirs.is_newer_than(&ours) => return Err(AccountsCopyError::Newer(theirs.id.clone())),
                 Some(_) => {}
             }
         }
@@ -66,16 +68,11 @@ pub async fn check_target(from: &dyn Accounts, to: &dyn Accounts) -> Result<(), 
     }
 }
 
-fn is_newer(theirs: &Account, ours: &Account) -> bool {
-    theirs.credentials_version > ours.credentials_version
-        || (theirs.disabled_at.is_some() && ours.disabled_at.is_none())
-}
-
-/// Copies every account of `from` to `to`, with ids, passwords and whether it is disabled. One durable write for each that is not there. The
+/// Copies every account of `from` to `to`, with ids, passwords and whether it is disabled. One durable write for each that is not there or differs. The
 /// secrets of the server stay behind.
 ///
 /// # Errors
-/// Those of [`AccountsCopyError`], for which nothing of `to` was overwritten that [`check_target`] had not allowed.
+/// Those of [`AccountsCopyError`]. An account that knows something newer is never overwritten, not even by what was read before.
 pub async fn copy(
     from: &dyn Accounts,
     to: &dyn Accounts,
@@ -85,25 +82,77 @@ pub async fn copy(
     let mut copied = AccountsCopied::default();
     let mut after = None;
     loop {
-        let page = from.list(after.as_ref(), MAX_PAGE).await.map_err(AccountsCopyError::Source)?;
-        for account in &page {
-            match to.adopt(account).await.map_err(AccountsCopyError::Target)? {
-                Adopted::Created => copied.created += 1,
-                Adopted::Updated => {
-                    copied.present += 1;
-                    copied.updated += 1;
+        let page = Pairs::read(from, to, after.as_ref()).await?;
+        for (account, there) in &page.pairs {
+            if there.as_ref() == Some(account) {
+                copied.present += 1;
+            } else {
+                match to.adopt(account).await.map_err(AccountsCopyError::Target)? {
+                    Adopted::Created => copied.created += 1,
+                    Adopted::Updated => {
+                        copied.present += 1;
+                        copied.updated += 1;
+                    }
+                    Adopted::Present => copied.present += 1,
+                    Adopted::Newer => return Err(AccountsCopyError::Newer(account.id.clone())),
+                    Adopted::EmailTaken => return Err(AccountsCopyError::EmailTaken(account.email.clone())),
                 }
-                Adopted::Present => copied.present += 1,
-                Adopted::EmailTaken => return Err(AccountsCopyError::EmailTaken(account.email.clone())),
             }
             progress(copied.created + copied.present);
         }
-        match page.last() {
-            Some(last) if page.len() == usize::from(MAX_PAGE) => after = Some(last.id.clone()),
-            _ => break,
+        after = page.next;
+        if after.is_none() {
+            break;
         }
     }
     copied.in_source = from.count().await.map_err(AccountsCopyError::Source)?;
     copied.in_target = to.count().await.map_err(AccountsCopyError::Target)?;
     Ok(copied)
+}
+
+/// How many accounts of `from` are missing in `to` or differ there now. Reads both, by pages.
+///
+/// # Errors
+/// When one of them does not answer.
+pub async fn differing(from: &dyn Accounts, to: &dyn Accounts) -> Result<usize, AccountsCopyError> {
+    let (mut after, mut count) = (None, 0);
+    loop {
+        let page = Pairs::read(from, to, after.as_ref()).await?;
+        count += page.pairs.iter().filter(|(account, there)| there.as_ref() != Some(account)).count();
+        after = page.next;
+        if after.is_none() {
+            return Ok(count);
+        }
+    }
+}
+
+/// A page of accounts, each with what the target knows of it.
+struct Pairs {
+    pairs: Vec<(Account, Option<Account>)>,
+    next: Option<AccountId>,
+}
+
+impl Pairs {
+    async fn read(
+        from: &dyn Accounts,
+        to: &dyn Accounts,
+        after: Option<&AccountId>,
+    ) -> Result<Self, AccountsCopyError> {
+        let ours = from.list(after, MAX_PAGE).await.map_err(AccountsCopyError::Source)?;
+        // Where nothing differs, both pages hold the same accounts.
+        let theirs = to.list(after, MAX_PAGE).await.map_err(AccountsCopyError::Target)?;
+        let mut theirs: HashMap<AccountId, Account> =
+            theirs.into_iter().map(|account| (account.id.clone(), account)).collect();
+        let full = ours.len() == usize::from(MAX_PAGE);
+        let next = ours.last().filter(|_| full).map(|last| last.id.clone());
+        let mut pairs = Vec::with_capacity(ours.len());
+        for account in ours {
+            let there = match theirs.remove(&account.id) {
+                Some(there) => Some(there),
+                None => to.find(&account.id).await.map_err(AccountsCopyError::Target)?,
+            };
+            pairs.push((account, there));
+        }
+        Ok(Self { pairs, next })
+    }
 }

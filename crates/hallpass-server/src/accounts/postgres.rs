@@ -7,6 +7,7 @@ mod failure;
 mod migrations;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::join3;
@@ -45,7 +46,9 @@ pub fn schema_version() -> u32 {
 struct Server {
     place: String,
     schema: String,
-    config: Config,
+    hosts: Vec<Config>,
+    /// Which of the hosts is tried first.
+    first: AtomicUsize,
     tls: MakeRustlsConnect,
     failures: Failures,
 }
@@ -60,19 +63,37 @@ impl Server {
     fn new(address: &Address) -> Result<Self, AccountsError> {
         let failures = Failures::of(address.place());
         let tls = address.tls().map_err(|error| failures.unavailable(&error.to_string()))?;
-        let mut config = address.config().clone();
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_PATIENCE);
-        }
         let schema = address.schema().unwrap_or("public").to_owned();
-        Ok(Self { place: address.place().to_owned(), schema, config, tls, failures })
+        let (place, hosts) = (address.place().to_owned(), address.each_host());
+        Ok(Self { place, schema, hosts, first: AtomicUsize::new(0), tls, failures })
+    }
+
+    /// The first host that takes writes. One that is silent is tried last from then on.
+    async fn client(&self) -> Result<(Client, Driver), Fault> {
+        let (count, first) = (self.hosts.len(), self.first.load(Ordering::Relaxed));
+        // The caller waits no longer than this for all of them.
+        let patience = if count == 1 { CONNECT_PATIENCE } else { CONNECT_PATIENCE / 2 };
+        let mut why = None;
+        for (at, host) in (first..first + count).filter_map(|at| Some((at % count, self.hosts.get(at % count)?))) {
+            match tokio::time::timeout(patience, host.connect(self.tls.clone())).await {
+                Ok(Ok((client, connection))) => {
+                    self.first.store(at, Ordering::Relaxed);
+                    // Ends with the connection, and is ended with the client; its error comes to whoever waits on the client too.
+                    return Ok((client, Driver(tokio::spawn(async move { drop(connection.await) }))));
+                }
+                Ok(Err(error)) => why = why.or(Some(self.failures.explain(&error))),
+                Err(_) => {
+                    let _ = self.first.compare_exchange(at, (at + 1) % count, Ordering::Relaxed, Ordering::Relaxed);
+                    let what = "no connection in time; check that the server can be reached";
+                    why = why.or(Some(Fault::Failed(self.failures.unavailable(what))));
+                }
+            }
+        }
+        Err(why.unwrap_or_else(|| Fault::Failed(self.failures.unavailable("the URL names no host"))))
     }
 
     async fn link(&self) -> Result<Link, Fault> {
-        let connected = self.config.connect(self.tls.clone()).await;
-        let (client, connection) = connected.map_err(|error| self.failures.explain(&error))?;
-        // Ends with the connection, and is ended with the client; its error comes to whoever waits on the client too.
-        let driver = Driver(tokio::spawn(async move { drop(connection.await) }));
+        let (client, driver) = self.client().await?;
         Ok(Link { client, schema: self.schema.clone(), failures: self.failures.clone(), _driver: driver })
     }
 }

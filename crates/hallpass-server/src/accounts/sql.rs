@@ -42,6 +42,7 @@ const INSERT: &str = "INSERT INTO hp.hallpass_account_users \
     (id, email, name, operator, disabled_at, created_at, credentials_version, password_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 const UPDATE: &str = "UPDATE hp.hallpass_account_users SET email = ?, name = ?, operator = ?, disabled_at = ?, created_at = ?, \
     credentials_version = ?, password_hash = ? WHERE id = ?";
+const LOCK_ACCOUNT: &str = "SELECT 1 FROM hp.hallpass_account_users WHERE id = ? FOR UPDATE";
 const ANY: &str = "SELECT 1 FROM hp.hallpass_account_users LIMIT 1";
 const COUNT: &str = "SELECT count(*) FROM hp.hallpass_account_users";
 const DISABLE: &str = "UPDATE hp.hallpass_account_users SET disabled_at = coalesce(disabled_at, ?) WHERE id = ?";
@@ -188,9 +189,14 @@ impl Accounts for SqlAccounts {
     async fn adopt(&self, account: &Account) -> Result<Adopted, AccountsError> {
         let adopted = self.pool.write(|connection| {
             Box::pin(async move {
+                // So that nobody changes it between the look and the write.
+                connection.rows(LOCK_ACCOUNT, &[text(account.id.as_str())]).await?;
                 let there = self.by_id(connection, &account.id).await?;
                 if there.as_ref() == Some(account) {
                     return Ok(Adopted::Present);
+                }
+                if there.as_ref().is_some_and(|there| there.is_newer_than(account)) {
+                    return Ok(Adopted::Newer);
                 }
                 if email_is_of_another(connection, account).await? {
                     return Ok(Adopted::EmailTaken);

@@ -172,6 +172,9 @@ impl Accounts for SqliteAccounts {
             if there.as_ref() == Some(&account) {
                 return Ok(Adopted::Present);
             }
+            if there.as_ref().is_some_and(|there| there.is_newer_than(&account)) {
+                return Ok(Adopted::Newer);
+            }
             if email_is_of_another(tx, &account)? {
                 return Ok(Adopted::EmailTaken);
             }

@@ -14,10 +14,6 @@ use crate::progress::Progress;
 use crate::session_ends;
 use crate::settings::{Database, Origin, Settings, SqlDatabase};
 
-/// To the target. Each creation is durable, and servers sync once for all that commit together: with 4 connections 100,000 sessions took
-/// PostgreSQL three times as long.
-const CONNECTIONS: usize = 32;
-
 /// From where to where.
 #[derive(Debug)]
 pub struct Move {
@@ -35,46 +31,48 @@ struct AccountsMove {
     to: Arc<dyn Accounts>,
 }
 
-/// Where the accounts beside these sessions are.
+/// Where the accounts beside these sessions are: where a server that had only this database named would keep them.
 fn accounts_of(from: &Database, settings: &Settings) -> SqlDatabase {
-    match from {
-        Database::Sql(database) if settings.origin_of("accounts_url") == Origin::Default => database.clone(),
+    match settings.origin_of("accounts_url") {
+        Origin::Default => from.for_accounts(),
         _ => settings.accounts.clone(),
     }
 }
 
 /// Opens both sides, unless the accounts stay where they are: when they are told apart from the sessions, or cannot live in the target.
 async fn accounts_that_go(plan: &Move, settings: &Settings) -> Result<Option<AccountsMove>> {
-    let from = accounts_of(&plan.from, settings);
-    match &plan.to {
-        Database::Sql(to)
-            if !plan.sessions_only && settings.origin_of("accounts_url") == Origin::Default && from.exists() =>
-        {
-            Ok(Some(AccountsMove { from: open_accounts(&from).await?, to: open_accounts(to).await? }))
-        }
-        _ => Ok(None),
+    let Database::Sql(to) = &plan.to else { return Ok(None) };
+    if plan.sessions_only || settings.origin_of("accounts_url") != Origin::Default {
+        return Ok(None);
     }
+    let from = accounts_of(&plan.from, settings);
+    if !from.exists() {
+        bail!(
+            "the accounts beside {} would be in {from}, which is not there; run this where the server runs, name their place with accounts_url \
+             (HALLPASS_ACCOUNTS_URL, --accounts-url), or leave them with --sessions-only",
+            plan.from
+        );
+    }
+    Ok(Some(AccountsMove { from: open_accounts(&from).await?, to: open_accounts(to).await? }))
 }
 
-/// Copies live sessions, and the accounts where both databases hold some, so that nobody has to sign in again.
+/// Copies live sessions, and the accounts where both can be kept in the target, so that nobody has to sign in again.
 ///
 /// # Errors
-/// When a database fails, when the target is in use, and when the counts differ at the end: then the source went on being used, and a second
-/// run brings the rest over.
+/// When a database fails, when the target is in use, and when the source went on being used: then a second run brings the rest over.
 pub async fn run(plan: &Move, settings: &Settings, output: &mut Output<'_>) -> Result<()> {
     if !plan.from.exists() {
         bail!("there is no database at {}; name the one to copy with --from", plan.from);
     }
-    let from = open_store(&plan.from, settings.ended_retention, None).await?;
-    let to = open_store(&plan.to, settings.ended_retention, Some(CONNECTIONS)).await?;
-    refuse_the_same(&from, &to, plan).await?;
+    // Before the sessions, whose connections could leave none for them.
     let accounts = accounts_that_go(plan, settings).await?;
-    if let Some(accounts) = &accounts {
-        // What an account's change has not ended yet must not go along.
-        let sessions = Sessions::builder(Arc::clone(&from)).build()?;
-        session_ends::finish(&*accounts.from, &sessions).await?;
-        accounts_copy::check_target(&*accounts.from, &*accounts.to).await?;
-    }
+    let from = open_store(&plan.from, settings.ended_retention).await?;
+    let to = open_store(&plan.to, settings.ended_retention).await?;
+    refuse_the_same(&from, &to, plan).await?;
+    let mut with_accounts = match &accounts {
+        Some(accounts) => Some(copy_accounts(accounts, &from).await?),
+        None => None,
+    };
 
     let bar = Progress::start("copying sessions", Some(0));
     let copied = copy(&from, &to, &SystemClock, &mut |progress| {
@@ -84,18 +82,51 @@ pub async fn run(plan: &Move, settings: &Settings, output: &mut Output<'_>) -> R
     .await;
     bar.finish();
     let copied = copied?;
-    let with_accounts = match &accounts {
-        Some(accounts) => Some(copy_accounts(accounts).await?),
-        None => None,
-    };
-    print(plan, &copied, with_accounts.as_ref(), settings, output)?;
-    if copied.agrees() && with_accounts.is_none_or(|accounts| accounts.in_source == accounts.in_target) {
+    if copied.live_in_source == 0 && with_accounts.is_none_or(|accounts| accounts.in_source == 0) {
+        bail!("there is nothing to copy in {}: no live session and no account; is it the right database?", plan.from);
+    }
+    // An account that was disabled since must not stay enabled there.
+    if let (Some(accounts), Some(first)) = (&accounts, &mut with_accounts) {
+        let second = copy_accounts(accounts, &from).await?;
+        first.created += second.created;
+        first.updated += second.updated;
+        (first.in_source, first.in_target) = (second.in_source, second.in_target);
+    }
+    let rest = rest(&from, &copied, accounts.as_ref(), with_accounts.as_ref()).await?;
+    print(plan, &copied, with_accounts.as_ref(), settings, rest.is_empty(), output)?;
+    if rest.is_empty() {
         return Ok(());
     }
     bail!(
-        "the counts differ, so {} went on being used; stop the programs that use it, and run this again: it brings the rest over",
+        "not everything is in {} yet: {}. Stop the programs that use {}, and run this again: it brings the rest over",
+        plan.to,
+        rest.join(", "),
         plan.from
     )
+}
+
+/// What is known not to have gone along: it changed while the rest was copied.
+async fn rest(
+    from: &Arc<dyn Store>,
+    copied: &Copied,
+    accounts: Option<&AccountsMove>,
+    with_accounts: Option<&AccountsCopied>,
+) -> Result<Vec<&'static str>> {
+    let mut rest = Vec::new();
+    let counts_differ = with_accounts.is_some_and(|accounts| accounts.in_source != accounts.in_target);
+    if let Some(accounts) = accounts
+        && (counts_differ || accounts_copy::differing(&*accounts.from, &*accounts.to).await? > 0)
+    {
+        rest.push("the accounts differ");
+    }
+    if !copied.agrees() {
+        rest.push("the numbers of live sessions differ");
+    }
+    // Last: what changes an account leaves its trace there when it ends sessions.
+    if from.changes_since(copied.position, 1).await?.head > copied.position {
+        rest.push("sessions ended or changed meanwhile");
+    }
+    Ok(rest)
 }
 
 /// A database and itself, by whatever name.
@@ -108,7 +139,10 @@ async fn refuse_the_same(from: &Arc<dyn Store>, to: &Arc<dyn Store>, plan: &Move
     Ok(())
 }
 
-async fn copy_accounts(accounts: &AccountsMove) -> Result<AccountsCopied> {
+async fn copy_accounts(accounts: &AccountsMove, sessions: &Arc<dyn Store>) -> Result<AccountsCopied> {
+    // What an account's change has not ended yet must not go along.
+    let sessions = Sessions::builder(Arc::clone(sessions)).build()?;
+    session_ends::finish(&*accounts.from, &sessions).await?;
     let bar = Progress::start("copying accounts", Some(accounts.from.count().await?));
     let copied = accounts_copy::copy(&*accounts.from, &*accounts.to, &mut |done| bar.at(done)).await;
     bar.finish();
@@ -120,6 +154,7 @@ fn print(
     sessions: &Copied,
     accounts: Option<&AccountsCopied>,
     settings: &Settings,
+    complete: bool,
     output: &mut Output<'_>,
 ) -> Result<()> {
     if output.is_json() {
@@ -137,6 +172,7 @@ fn print(
                 "inSource": sessions.live_in_source, "inTarget": sessions.live_in_target,
             },
             "accounts": accounts,
+            "complete": complete,
         }))?;
         return Ok(());
     }
@@ -162,6 +198,8 @@ fn print(
         output.line(&format!("accounts: not copied; they stay in {}", accounts_of(&plan.from, settings)))?;
         next.push_str(", and accounts_url (HALLPASS_ACCOUNTS_URL) to where the accounts are");
     }
-    output.line(&format!("{next}; then start the server"))?;
+    if complete {
+        output.line(&format!("{next}; then start the server"))?;
+    }
     Ok(())
 }

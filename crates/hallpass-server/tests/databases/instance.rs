@@ -12,6 +12,8 @@ pub(crate) struct Instance {
     directory: String,
     /// Through a proxy that can be cut.
     pub(crate) url: String,
+    /// The URL of each server by itself.
+    pub(crate) members: Vec<String>,
 }
 
 impl Instance {
@@ -20,12 +22,24 @@ impl Instance {
         let started: Value =
             serde_json::from_str(&services(&[&["start", kind, "--owner", &owner], more].concat())).unwrap();
         let text = |name: &str| started[name].as_str().unwrap().to_owned();
-        Self { directory: text("dir"), url: text("url") }
+        let members = started["members"].as_array().unwrap().iter();
+        let members = members.filter_map(|member| member["url"].as_str()).map(str::to_owned).collect();
+        Self { directory: text("dir"), url: text("url"), members }
     }
 
     /// kill -9.
     pub(crate) fn kill(&self) {
         services(&["kill", &self.directory]);
+    }
+
+    /// SIGSTOP: no connection is refused, and none is answered.
+    pub(crate) fn freeze(&self, member: &str) {
+        services(&["freeze", &self.directory, member]);
+    }
+
+    /// The standby of a pair becomes the primary.
+    pub(crate) fn promote(&self) {
+        services(&["promote", &self.directory]);
     }
 
     /// Same port, same data.
