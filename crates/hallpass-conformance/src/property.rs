@@ -339,6 +339,7 @@ impl World {
                     ended_before: later(now, -retention),
                     log_before: later(now, -log),
                     batch,
+                    commits: 1,
                 };
                 Act::SettleAndSweep(sweep, now)
             }

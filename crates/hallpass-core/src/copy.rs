@@ -313,7 +313,7 @@ async fn make(to: &dyn Store, ours: &Record, now: Timestamp) -> Result<Mirrored,
 
 async fn remove_expired(to: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
     let (expired_before, ended_before, log_before) = (now, Timestamp::EPOCH, Timestamp::EPOCH);
-    let step = Sweep { expired_before, ended_before, log_before, batch: PAGE };
+    let step = Sweep { expired_before, ended_before, log_before, batch: PAGE, commits: 1 };
     while to.sweep(&step).await?.more {}
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::last_seen::LastSeenBuffer;
 use crate::store::{
     Created, Filter, Health, Limit, Listing, Page, Reauthentication, Record, Revocation, Rotation, Store, Target, Write,
 };
-use crate::sweeper::{self, SweepProgress, SweepSettings};
+use crate::sweeper::{self, Rest, SweepProgress, SweepSettings};
 use crate::validation::Check;
 use crate::{
     Actor, Attributes, Authentication, Background, BackgroundStatus, Class, Client, Clock, EndReason, Entropy,
@@ -449,18 +449,16 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn sweep(&self, mut progress: impl FnMut(&SweepProgress) + Send) -> Result<SweepProgress, StoreError> {
-        // Resting as long as working leaves other writers a turn between two commits.
-        self.sweep_with(1, true, &mut progress).await
+        self.sweep_with(Rest::SHORT, true, &mut progress).await
     }
 
     pub(crate) async fn sweep_in_background(&self) -> Result<SweepProgress, StoreError> {
-        // At most a tenth of the time is spent in the database.
-        self.sweep_with(9, false, &mut |_| {}).await
+        self.sweep_with(Rest::LONG, false, &mut |_| {}).await
     }
 
     async fn sweep_with(
         &self,
-        rest: u32,
+        rest: Rest,
         count: bool,
         progress: &mut (dyn FnMut(&SweepProgress) + Send),
     ) -> Result<SweepProgress, StoreError> {

@@ -301,6 +301,9 @@ pub struct Sweep {
     pub log_before: Timestamp,
     /// At most this many rows in one commit.
     pub batch: u32,
+    /// At most this many commits in one step. A store that gains nothing by more makes one; one that makes more ends the step within a
+    /// fraction of a second all the same.
+    pub commits: u32,
 }
 
 /// What one step of a sweep removed.

@@ -33,6 +33,9 @@ impl Default for SweepSettings {
     }
 }
 
+/// Commits of one step, where a store makes several.
+const COMMITS: u32 = 100;
+
 impl SweepSettings {
     pub(crate) fn step(&self, now: Timestamp) -> Sweep {
         Sweep {
@@ -40,6 +43,7 @@ impl SweepSettings {
             ended_before: now.minus(self.ended_retention),
             log_before: now.minus(self.log_retention),
             batch: self.batch.clamp(1, 10_000),
+            commits: COMMITS,
         }
     }
 }
@@ -63,13 +67,31 @@ impl SweepProgress {
     }
 }
 
-/// Settles revocations and removes dead rows until none are left. Between batches it rests as long as a batch took times
-/// `rest`, so that requests keep their share of the database.
+/// A pause after each step, so that requests keep their share of the database, and writers of other processes get their turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rest {
+    /// Of the time that the step took.
+    pub(crate) share: f32,
+    pub(crate) longest: Duration,
+}
+
+impl Rest {
+    /// For a sweep that somebody waits for.
+    pub(crate) const SHORT: Self = Self { share: 0.5, longest: Duration::from_millis(20) };
+    /// At most a tenth of the time is spent in the database.
+    pub(crate) const LONG: Self = Self { share: 9.0, longest: Duration::from_secs(2) };
+
+    async fn after(self, begun: tokio::time::Instant) {
+        tokio::time::sleep(begun.elapsed().mul_f32(self.share).min(self.longest)).await;
+    }
+}
+
+/// Settles revocations and removes dead rows until none are left, resting between the steps.
 pub(crate) async fn sweep(
     store: &dyn Store,
     settings: &SweepSettings,
     now: Timestamp,
-    rest: u32,
+    rest: Rest,
     count: bool,
     progress: &mut (dyn FnMut(&SweepProgress) + Send),
 ) -> Result<SweepProgress, StoreError> {
@@ -82,7 +104,7 @@ pub(crate) async fn sweep(
     loop {
         let begun = tokio::time::Instant::now();
         let settled = store.settle(step.batch, now).await?;
-        pause(begun, rest).await;
+        rest.after(begun).await;
         if !settled.more {
             break;
         }
@@ -97,14 +119,6 @@ pub(crate) async fn sweep(
         if !swept.more {
             return Ok(so_far);
         }
-        pause(begun, rest).await;
-    }
-}
-
-async fn pause(begun: tokio::time::Instant, rest: u32) {
-    if rest == 0 {
-        tokio::task::yield_now().await;
-    } else {
-        tokio::time::sleep((begun.elapsed() * rest).min(Duration::from_secs(1))).await;
+        rest.after(begun).await;
     }
 }

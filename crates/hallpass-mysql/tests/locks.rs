@@ -198,7 +198,7 @@ async fn sweeping_settling_and_writing_at_once_fail_nobody() {
         let store_of = || Arc::clone(store);
         let sweeper = store_of();
         tasks.push(tokio::spawn(async move {
-            let sweep = Sweep { expired_before: later, ended_before: NOW, log_before: NOW, batch: 7 };
+            let sweep = Sweep { expired_before: later, ended_before: NOW, log_before: NOW, batch: 7, commits: 1 };
             let mut removed = 0;
             for _ in 0..60 {
                 let swept = sweeper.sweep(&sweep).await.unwrap();

@@ -41,6 +41,7 @@ async fn verb(store: &MysqlStore, n: usize, known: &Record) -> Result<(), StoreE
         ended_before: Timestamp::EPOCH,
         log_before: Timestamp::EPOCH,
         batch: 10,
+        commits: 1,
     };
     let limit =
         Limit { max: 1000, refuse: true, renewed_after: Timestamp::EPOCH, authenticated_after: Timestamp::EPOCH };

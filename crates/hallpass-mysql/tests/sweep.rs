@@ -15,7 +15,7 @@ use mysql_async::prelude::Queryable as _;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn sweep(expired_before: Timestamp, batch: u32) -> Sweep {
-    Sweep { expired_before, ended_before: Timestamp::EPOCH, log_before: Timestamp::EPOCH, batch }
+    Sweep { expired_before, ended_before: Timestamp::EPOCH, log_before: Timestamp::EPOCH, batch, commits: 1 }
 }
 
 /// A session that would be idle after an hour.

@@ -45,6 +45,10 @@ pub(crate) type Rows = Vec<Vec<Row>>;
 enum Work {
     Read,
     Write(Change),
+    /// The first statement in a series of commits.
+    Series {
+        rows: u64,
+    },
 }
 
 impl Database {
@@ -93,6 +97,13 @@ impl Database {
         self.run(work, self.deadline(), steps).await.map_err(|refusal| self.explain(&refusal))
     }
 
+    /// Commits that are not durable, each of the same statement, until it removed so many rows; no answer behind a pooler.
+    pub(crate) async fn series(&self, step: Step<'_>, rows: u64) -> Result<Option<Row>, Failure> {
+        let rows = self.run(Work::Series { rows }, self.deadline(), &[step]).await;
+        let rows = rows.map_err(|refusal| self.explain(&refusal))?;
+        Ok(rows.into_iter().flatten().next())
+    }
+
     /// A change that waits for locks only so long, and is not durable.
     pub(crate) async fn write_if_unlocked(&self, patience: Duration, steps: &[Step<'_>]) -> Result<Rows, Refusal> {
         let work = Work::Write(Change { lock_patience: Some(patience), ..Change::RELAXED });
@@ -108,6 +119,9 @@ impl Database {
                 match work {
                     Work::Read => lane.session.read(steps, patience).await,
                     Work::Write(change) => lane.session.write(change, steps, patience).await,
+                    Work::Series { rows } => {
+                        lane.session.series(&steps[0], rows, patience).await.map(|rows| vec![rows])
+                    }
                 }
             };
             let watched = Watched { session: Some(Arc::clone(&lane.session)), deadline };

@@ -77,6 +77,7 @@ mod options;
 mod revocation_log;
 mod revoke;
 mod row;
+mod series;
 mod session;
 mod settle;
 #[doc(hidden)]

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Error, Row, Statement};
 
+use crate::series;
 use crate::statements::Sql;
 use crate::texts::Texts;
 use crate::value::Value;
@@ -204,6 +205,16 @@ impl Session {
             bounds(patience)
         );
         self.transaction(&begin, steps).await
+    }
+
+    /// Commits a statement again and again until it removed so many rows ([`series`]). One round trip; nothing behind a pooler.
+    pub(crate) async fn series(&self, step: &Step<'_>, rows: u64, patience: Duration) -> Result<Vec<Row>, Error> {
+        let block = series::block(self.texts.get(step.sql), step, rows, patience);
+        let Some(block) = block.filter(|_| self.is_direct()) else { return Ok(Vec::new()) };
+        let work = Box::pin(async { self.client.batch_execute(&block).await.map(|()| Vec::new()) });
+        let answer = Box::pin(async { self.client.query_typed(series::ANSWER, &[]).await });
+        let all: Result<Vec<Vec<Row>>, Error> = in_order(vec![work, answer]).await.into_iter().collect();
+        Ok(self.noticing_poolers(all)?.pop().unwrap_or_default())
     }
 
     async fn transaction(&self, begin: &str, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, Error> {

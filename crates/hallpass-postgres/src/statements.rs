@@ -390,11 +390,12 @@ statements! {
          min(d.idle_expires_at) FILTER (WHERE d.idle_expires_at > d.due_at)) FROM due d), \
          EXISTS (SELECT 1 FROM hp.hallpass_marks)";
 
-    /// Removes rows that ended up to `$1`, at most `$2`, oldest first.
-    SWEEP_ENDED = "WITH dead AS (SELECT s.id FROM hp.hallpass_sessions s WHERE s.ended_at IS NOT NULL AND s.ended_at <= $1 \
-         ORDER BY s.ended_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
-         removed AS (DELETE FROM hp.hallpass_sessions s WHERE s.id = ANY(ARRAY(SELECT d.id FROM dead d)) RETURNING 1) \
-         SELECT count(*) FROM removed";
+    /// Removes rows that ended from `$3` up to `$1`, at most `$2`, oldest first.
+    /// Answers as [`SWEEP_EXPIRED`] does.
+    SWEEP_ENDED = "WITH dead AS (SELECT s.ctid AS place, s.ended_at FROM hp.hallpass_sessions s WHERE s.ended_at IS NOT NULL AND s.ended_at <= $1 \
+         AND s.ended_at >= $3 ORDER BY s.ended_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED), \
+         removed AS (DELETE FROM hp.hallpass_sessions s WHERE s.ctid = ANY(ARRAY(SELECT d.place FROM dead d)) RETURNING 1) \
+         SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM removed), 0::bigint, (SELECT max(d.ended_at) FROM dead d), false";
 
     /// Cuts the beginning of the log, at most `$2` entries, up to the first one later than `$1`, so that it never has a gap. One at a time (`$3`).
     SWEEP_LOG = "WITH head AS (SELECT r.n, r.at FROM hp.hallpass_revocations r WHERE (SELECT pg_try_advisory_xact_lock($3)) \

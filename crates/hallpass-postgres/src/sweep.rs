@@ -34,10 +34,63 @@ impl Default for Reached {
     }
 }
 
-/// Removes at most `batch` rows. Rows behind a mark are settled first, as many again at most: one that was revoked and has expired since
-/// is history to keep, not an expired session.
+/// Rows in one commit of a series. Fewer make it slower, and more are felt by the checks: [`series`](crate::series).
+const ROWS: u32 = 200;
+
+/// Removes at most `batch` rows in a commit, and in one commit, or in a series of many and then in one. Rows behind a mark are settled first, as many
+/// again at most: one that was revoked and has expired since is history to keep, not an expired session.
 pub(crate) async fn sweep(database: &Database, sweep: &Sweep) -> Result<Swept, Failure> {
-    let mut left = u64::from(sweep.batch.max(1));
+    let batch = u64::from(sweep.batch.max(1));
+    let rows = batch * u64::from(sweep.commits.max(1));
+    let many = if sweep.commits > 1 { in_series(database, sweep, rows).await? } else { Swept::default() };
+    let left = rows.saturating_sub(many.expired + many.ended);
+    if many.more || left == 0 {
+        return Ok(Swept { more: true, ..many });
+    }
+    let one = in_one_commit(database, sweep, left.min(batch)).await?;
+    Ok(Swept { expired: many.expired + one.expired, ended: many.ended + one.ended, more: one.more })
+}
+
+/// Expired rows and then ended ones. There is more if a series ended before a commit found fewer than it may take; what it cannot do (marks, the
+/// log, rows that others held) is for the single commit after it.
+async fn in_series(database: &Database, sweep: &Sweep, rows: u64) -> Result<Swept, Failure> {
+    let batch = sweep.batch.clamp(1, ROWS);
+    let before = sweep.expired_before.as_millis();
+    let reached = &database.swept.0;
+    let from = Some(reached.load(Ordering::Relaxed)).filter(|from| *from <= before).unwrap_or(BEGINNING);
+    let expired = series(database, SWEEP_EXPIRED, [before, batch.into(), from], rows).await?;
+    reached.store(expired.next, Ordering::Relaxed);
+    if expired.full {
+        return Ok(Swept { expired: expired.removed, ended: 0, more: true });
+    }
+    let left = rows.saturating_sub(expired.removed);
+    let ended = series(database, SWEEP_ENDED, [sweep.ended_before.as_millis(), batch.into(), BEGINNING], left).await?;
+    Ok(Swept { expired: expired.removed, ended: ended.removed, more: ended.full })
+}
+
+/// What a series did.
+struct Series {
+    removed: u64,
+    next: i64,
+    /// It ended with a commit that found as many as it may take.
+    full: bool,
+}
+
+async fn series(database: &Database, sql: Sql, values: [i64; 3], rows: u64) -> Result<Series, Failure> {
+    let [_, _, from] = values;
+    let step = Step::new(sql, values.map(Value::Integer).to_vec());
+    let Some(row) = database.series(step, rows).await? else {
+        return Ok(Series { removed: 0, next: from, full: false });
+    };
+    let answer: Vec<i64> = Reader::new(&row, database.failures()).get(0)?;
+    let [removed, next, full] = answer[..] else {
+        return Err(database.failures().corrupt("the answer of a sweep is not one"));
+    };
+    Ok(Series { removed: u64::try_from(removed).unwrap_or(0), next, full: full != 0 })
+}
+
+/// At most `left` rows.
+async fn in_one_commit(database: &Database, sweep: &Sweep, mut left: u64) -> Result<Swept, Failure> {
     let mut swept = Swept::default();
     let before = sweep.expired_before.as_millis();
     let mut looked = expired(database, before, left).await?;
@@ -51,11 +104,11 @@ pub(crate) async fn sweep(database: &Database, sweep: &Sweep) -> Result<Swept, F
     swept.expired = looked.removed;
     swept.more |= looked.more;
     left -= looked.removed.min(left);
-    swept.ended =
-        removed(database, SWEEP_ENDED, vec![Value::time(sweep.ended_before), Value::number(left)], left).await?;
+    let ended = vec![Value::time(sweep.ended_before), Value::number(left), Value::Integer(BEGINNING)];
+    swept.ended = removed(database, SWEEP_ENDED, 1, ended, left).await?;
     left -= swept.ended.min(left);
     let log = vec![Value::time(sweep.log_before), Value::number(left), database.keys.trimming()];
-    left -= removed(database, SWEEP_LOG, log, left).await?.min(left);
+    left -= removed(database, SWEEP_LOG, 0, log, left).await?.min(left);
     swept.more |= left == 0;
     Ok(swept)
 }
@@ -99,13 +152,20 @@ async fn expired(database: &Database, before: i64, limit: u64) -> Result<Looked,
     Ok(Looked { removed: gone, more: true, unsettled: false })
 }
 
-async fn removed(database: &Database, sql: Sql, values: Vec<Value<'_>>, limit: u64) -> Result<u64, Failure> {
+/// `column` of the answer tells how many.
+async fn removed(
+    database: &Database,
+    sql: Sql,
+    column: usize,
+    values: Vec<Value<'_>>,
+    limit: u64,
+) -> Result<u64, Failure> {
     if limit == 0 {
         return Ok(0);
     }
     let rows = database.write(Durability::Relaxed, &[Step::new(sql, values)]).await?;
     let row = rows.first().and_then(|rows| rows.first());
-    row.map_or(Ok(0), |row| Reader::new(row, database.failures()).number(0))
+    row.map_or(Ok(0), |row| Reader::new(row, database.failures()).number(column))
 }
 
 /// How many sessions a sweep would remove now; rows behind a mark count once they are settled.

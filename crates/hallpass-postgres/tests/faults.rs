@@ -23,6 +23,7 @@ async fn each_verb(store: &dyn Store, known: &Record) -> Vec<(&'static str, Dura
         ended_before: Timestamp::EPOCH,
         log_before: Timestamp::EPOCH,
         batch: 10,
+        commits: 1,
     };
     let limit = Limit { max: 3, refuse: false, renewed_after: Timestamp::EPOCH, authenticated_after: Timestamp::EPOCH };
     let renewal = Renewal {

@@ -8,14 +8,14 @@ use std::time::Duration;
 use common::{DAY, NOW, record, revocation, user};
 use hallpass_core::store::{Record, Renewal, Renewed, Sweep, Swept, Target};
 use hallpass_core::{SessionId, Store as _, Timestamp};
-use hallpass_postgres::PostgresStore;
+use hallpass_postgres::{PostgresOptions, PostgresStore};
 
 fn at(day: u32) -> Timestamp {
     NOW.plus(day * DAY)
 }
 
 fn expired_at(day: u32, batch: u32) -> Sweep {
-    Sweep { expired_before: at(day), ended_before: Timestamp::EPOCH, log_before: Timestamp::EPOCH, batch }
+    Sweep { expired_before: at(day), ended_before: Timestamp::EPOCH, log_before: Timestamp::EPOCH, batch, commits: 1 }
 }
 
 /// A session that is idle until the day, and was renewed until the later day if there is one.
@@ -147,6 +147,16 @@ async fn what_is_due_before_the_place_that_a_sweep_reached_is_found_before_it_en
 /// An open snapshot keeps every removed row's entry in the index: a sweep that began anew at each step would read them all at each step.
 #[tokio::test]
 async fn a_sweep_does_not_read_again_what_it_removed() {
+    does_not_read_again(1).await;
+}
+
+/// Neither from one step to the next nor from one commit to the next.
+#[tokio::test]
+async fn a_sweep_of_many_commits_does_not_read_again_what_it_removed() {
+    does_not_read_again(10).await;
+}
+
+async fn does_not_read_again(commits: u32) {
     const ROWS: i64 = 4_000;
     let (url, store) = common::store().await;
     let first = until(&store, 1, None).await;
@@ -172,7 +182,7 @@ async fn a_sweep_does_not_read_again_what_it_removed() {
     };
     let mut removed = 0;
     loop {
-        let swept = store.sweep(&expired_at(2, 50)).await.unwrap();
+        let swept = store.sweep(&Sweep { commits, ..expired_at(2, 50) }).await.unwrap();
         removed += swept.expired;
         if !swept.more {
             break;
@@ -190,4 +200,115 @@ async fn a_sweep_does_not_read_again_what_it_removed() {
     // Each once, and once more when it looks from the beginning before it ends.
     let read = read().await;
     assert!(read < 4 * ROWS, "{read} entries read to remove {ROWS} rows");
+}
+
+/// What the tests of steps of many commits sweep: so many expired rows, one that lives, and a trigger that notes how many rows each transaction removed.
+async fn watched(url: &str, store: &PostgresStore, expired: u32, slow: &str) -> (tokio_postgres::Client, SessionId) {
+    let first = until(store, 1, None).await;
+    let living = until(store, 60, None).await;
+    let client = common::plain(url).await;
+    let columns = "token_hash, user_id, class, created_at, authenticated_at, renewed_at, last_seen_at, absolute_expires_at, \
+                   epoch, methods, source, attributes_version, attributes";
+    let more = expired - 1;
+    client
+        .batch_execute(&format!(
+            "INSERT INTO hallpass_sessions (id, due_at, idle_expires_at, {columns}) SELECT gen_random_uuid(), due_at - n, due_at - n, {columns} \
+             FROM hallpass_sessions, generate_series(1, {more}) n WHERE id = '{}'; \
+             CREATE TABLE removals (transaction bigint, n bigint); \
+             CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$ BEGIN \
+             INSERT INTO removals SELECT txid_current(), count(*) FROM gone HAVING count(*) > 0; {slow} RETURN NULL; END $$; \
+             CREATE TRIGGER noted AFTER DELETE ON hallpass_sessions REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION noted()",
+            uuid::Uuid::from_bytes(*first.session.id.as_bytes()),
+        ))
+        .await
+        .unwrap();
+    (client, living.session.id)
+}
+
+/// How many transactions removed rows, and how many the largest of them did.
+async fn removals(client: &tokio_postgres::Client) -> (i64, i64) {
+    let sql =
+        "SELECT count(*), coalesce(max(n), 0)::bigint FROM (SELECT sum(n) n FROM removals GROUP BY transaction) t";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+/// A step of many small commits is one message: what it costs the checks is in bench/README.md.
+#[tokio::test]
+async fn a_step_of_many_commits_makes_them_small_and_no_more_than_it_was_told() {
+    let (url, store) = common::store().await;
+    let (client, living) = watched(&url, &store, 1_000, "").await;
+    let sweep = Sweep { commits: 3, ..expired_at(9, 10) };
+    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 30, ended: 0, more: true });
+    assert_eq!(removals(&client).await, (3, 10));
+    // However large a commit may be.
+    let sweep = Sweep { commits: 100, ..expired_at(9, 500) };
+    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 970, ended: 0, more: false });
+    let (commits, largest) = removals(&client).await;
+    assert!(largest <= 200 && commits >= 3 + 5, "{commits} commits, the largest of {largest} rows");
+    assert!(is_there(&store, living).await);
+    // Ended ones the same way.
+    for _ in 0..7 {
+        until(&store, 50, None).await;
+    }
+    store.revoke(&revocation(Target::User(user("alice")), NOW)).await.unwrap();
+    while store.settle(100, NOW).await.unwrap().more {}
+    let sweep = Sweep { ended_before: NOW, commits: 3, ..expired_at(9, 2) };
+    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 0, ended: 6, more: true });
+    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 0, ended: 2, more: false });
+    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept::default());
+}
+
+#[tokio::test]
+async fn a_step_of_many_commits_ends_in_time_on_a_slow_server() {
+    let (url, store) = common::store().await;
+    let (client, _) = watched(&url, &store, 100, "PERFORM pg_sleep(0.03);").await;
+    let sweep = Sweep { commits: 100, ..expired_at(9, 1) };
+    let swept = store.sweep(&sweep).await.unwrap();
+    // 200 ms, and the commit that was under way then.
+    assert!(swept.more && (1..=8).contains(&swept.expired), "{swept:?}");
+    assert_eq!(removals(&client).await.1, 1);
+}
+
+#[tokio::test]
+async fn a_step_of_many_commits_passes_over_renewed_ones_and_leaves_what_is_behind_a_mark() {
+    let (_, store) = common::store().await;
+    let mut living = Vec::new();
+    for day in 2..32 {
+        living.push(until(&store, day, Some(40)).await);
+        until(&store, day, None).await;
+    }
+    let sweep = Sweep { commits: 50, ..expired_at(32, 3) };
+    let mut swept = store.sweep(&sweep).await.unwrap();
+    assert_eq!(swept.expired, 30, "in one step");
+    while swept.more {
+        swept = store.sweep(&sweep).await.unwrap();
+        assert_eq!(swept.expired, 0);
+    }
+    for record in &living {
+        assert!(is_there(&store, record.session.id).await);
+    }
+    // They expire, but were revoked before: history.
+    store.revoke(&revocation(Target::Everyone, NOW)).await.unwrap();
+    let sweep = Sweep { commits: 50, ..expired_at(50, 3) };
+    for _ in 0..20 {
+        let swept = store.sweep(&sweep).await.unwrap();
+        assert_eq!((swept.expired, swept.ended), (0, 0));
+    }
+    for record in &living {
+        assert!(is_there(&store, record.session.id).await);
+    }
+}
+
+/// Behind a pooler each step is a commit: nothing there may outlast a transaction.
+#[tokio::test]
+async fn behind_a_pooler_a_step_is_one_commit() {
+    let (url, store) = common::store().await;
+    let (client, _) = watched(&url, &store, 50, "").await;
+    let options = PostgresOptions { pooler: true, ..common::small() };
+    let pooled = PostgresStore::connect(&url, options).await.unwrap();
+    let sweep = Sweep { commits: 100, ..expired_at(9, 10) };
+    assert_eq!(pooled.sweep(&sweep).await.unwrap(), Swept { expired: 10, ended: 0, more: true });
+    assert_eq!(removals(&client).await, (1, 10));
+    assert_eq!(store.sweep(&sweep).await.unwrap().expired, 40);
 }

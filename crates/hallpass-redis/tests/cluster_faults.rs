@@ -70,7 +70,7 @@ async fn an_entry_that_did_not_reach_the_log_is_brought_there() {
     for _ in 0..6 {
         ids.push(created(&store, &records, &name).await.session.id);
     }
-    let swept = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 1 };
+    let swept = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 1, commits: 1 };
     let expected = |kinds: &mut Vec<ChangeKind>, n: usize| kinds.push(ChangeKind::Ended(ids[n]));
     let mut kinds = Vec::new();
     for (n, next) in ["the same revocation", "a creation", "a sweep"].into_iter().enumerate() {
@@ -141,7 +141,8 @@ async fn a_revocation_of_everyone_that_was_interrupted_is_completed() {
             }
             "a sweep" => {
                 let epoch = hallpass_core::Timestamp::EPOCH;
-                let sweep = Sweep { expired_before: epoch, ended_before: epoch, log_before: epoch, batch: 1 };
+                let sweep =
+                    Sweep { expired_before: epoch, ended_before: epoch, log_before: epoch, batch: 1, commits: 1 };
                 store.sweep(&sweep).await.unwrap();
             }
             _ => {

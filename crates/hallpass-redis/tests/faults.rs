@@ -85,7 +85,7 @@ async fn a_server_that_is_away_is_unavailable_and_found_again() {
         instance.kill(SERVER).await;
         let id = record.session.id;
         let renewal = Renewal { id, token_hash: record.token_hash, now: T0, due_before: T0, idle_expires_at: T0 };
-        let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 10 };
+        let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 10, commits: 1 };
         for _ in 0..3 {
             let failures = [
                 soon(store.find(id)).await.unwrap_err(),
@@ -242,7 +242,7 @@ async fn a_full_memory_refuses_new_sessions_and_no_end() {
     assert_eq!(revoke(&store, Target::User(user("alice"))).await.unwrap().ended, Some(2));
     revoke(&store, Target::Everyone).await.unwrap();
     store.settle(100, T0).await.unwrap();
-    let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 100 };
+    let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 100, commits: 1 };
     assert_eq!(store.sweep(&sweep).await.unwrap().ended, 4);
     instance.ask(SERVER, &["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     created(&store, &records, "dave").await;

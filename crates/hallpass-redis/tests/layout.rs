@@ -185,6 +185,7 @@ async fn what_expired_natively_leaves_the_indexes() {
         ended_before: Timestamp::EPOCH,
         log_before: Timestamp::EPOCH,
         batch: 10,
+        commits: 1,
     };
     assert_eq!(store.sweep(&sweep).await.unwrap().expired, 2);
     assert_eq!(keys_of(&prefix).await, empty, "no index and no mark is left behind");
@@ -201,8 +202,13 @@ async fn a_sweep_settles_before_it_removes() {
         store.create(&record, T0, None).await.unwrap();
     }
     revoke(&store, Target::User(user("alice"))).await.unwrap();
-    let sweep =
-        Sweep { expired_before: T0.plus(DAY), ended_before: Timestamp::EPOCH, log_before: Timestamp::EPOCH, batch: 1 };
+    let sweep = Sweep {
+        expired_before: T0.plus(DAY),
+        ended_before: Timestamp::EPOCH,
+        log_before: Timestamp::EPOCH,
+        batch: 1,
+        commits: 1,
+    };
     for step in 0..10 {
         assert_eq!(store.sweep(&sweep).await.unwrap().expired, 0, "step {step}");
     }
@@ -225,7 +231,7 @@ async fn a_sweep_leaves_nothing_behind() {
     revoke(&store, Target::User(user("alice"))).await.unwrap();
     revoke(&store, Target::Everyone).await.unwrap();
     while store.settle(2, T0).await.unwrap().more {}
-    let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 3 };
+    let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 3, commits: 1 };
     while store.sweep(&sweep).await.unwrap().more {}
     // A stream keeps its last number, and it is remembered which shards were in use.
     empty.extend(["log", "used"].map(|name| format!("{prefix}{{hp:log}}:{name}")));
@@ -263,7 +269,7 @@ async fn no_verb_scans() {
     revoke(&store, one(id)).await.unwrap();
     revoke(&store, Target::Everyone).await.unwrap();
     store.settle(10, T0).await.unwrap();
-    let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 10 };
+    let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 10, commits: 1 };
     store.sweepable(&sweep).await.unwrap();
     store.sweep(&sweep).await.unwrap();
     store.changes_since(0, 10).await.unwrap();

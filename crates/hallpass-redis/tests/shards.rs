@@ -66,7 +66,7 @@ async fn every_shard_takes_part(store: &dyn Store) {
         }
     }
     assert_eq!(settled, 256);
-    let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 100 };
+    let sweep = Sweep { expired_before: T0, ended_before: T0, log_before: T0, batch: 100, commits: 1 };
     assert_eq!(store.sweepable(&sweep).await.unwrap(), 257);
     let mut swept = 0;
     loop {

@@ -29,7 +29,7 @@ async fn create_rotate_and_revoke_are_synced_and_the_rest_is_not() {
     let rotation = Rotation { id, old_hash: one.token_hash, new_hash, now: later, reauthentication: None };
     let renewal =
         Renewal { id, token_hash: new_hash, now: later, due_before: later, idle_expires_at: later.plus(30 * DAY) };
-    let sweep = Sweep { expired_before: NOW, ended_before: NOW, log_before: NOW, batch: 10 };
+    let sweep = Sweep { expired_before: NOW, ended_before: NOW, log_before: NOW, batch: 10, commits: 1 };
     let synced = (1, 1);
     let relaxed = (1, 0);
     assert_eq!(commits(&store, async { store.create(&one, NOW, None).await.unwrap() }).await, synced);

@@ -61,7 +61,7 @@ async fn ids_of_one_key_are_told_apart_by_every_verb() {
     let listed = store.list(&Filter::default(), Page::first(50), NOW).await.unwrap().sessions;
     assert_eq!(alive(listed), twins[1..].iter().rev().map(|twin| twin.session.id).collect::<Vec<_>>());
     let later = NOW.plus(DAY);
-    let sweep = Sweep { expired_before: NOW, ended_before: later, log_before: NOW, batch: 100 };
+    let sweep = Sweep { expired_before: NOW, ended_before: later, log_before: NOW, batch: 100, commits: 1 };
     assert_eq!(store.sweep(&sweep).await.unwrap().ended, 1);
     assert_eq!(store.find(twins[0].session.id).await.unwrap(), None);
     for twin in &twins[1..] {

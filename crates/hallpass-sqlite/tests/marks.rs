@@ -96,7 +96,7 @@ async fn a_sweep_settles_first_so_that_history_is_kept() {
     store.revoke(&revocation(Target::User(user("alice")), NOW)).await.unwrap();
     // Past their idle deadlines, yet they were ended and not expired.
     let later = NOW.plus(40 * DAY);
-    let sweep = |ended_before| Sweep { expired_before: later, ended_before, log_before: NOW, batch: 2 };
+    let sweep = |ended_before| Sweep { expired_before: later, ended_before, log_before: NOW, batch: 2, commits: 1 };
     let mut steps = 0;
     loop {
         let swept = store.sweep(&sweep(NOW.minus(DAY))).await.unwrap();

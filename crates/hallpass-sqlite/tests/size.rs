@@ -34,7 +34,7 @@ async fn the_file_shrinks_after_a_sweep_and_checks_go_on() {
     let later = NOW.plus(31 * DAY);
     let living = record(&user("alice"), later);
     store.create(&living, later, None).await.unwrap();
-    let sweep = Sweep { expired_before: later, ended_before: later, log_before: later, batch: 500 };
+    let sweep = Sweep { expired_before: later, ended_before: later, log_before: later, batch: 500, commits: 1 };
     assert_eq!(store.sweepable(&sweep).await.unwrap(), 20_001);
     let mut total = Swept::default();
     loop {

@@ -150,9 +150,8 @@ impl Given {
         for _ in 0..MAX_ROUNDS {
             let swept = self.store.sweep(sweep).await.unwrap();
             assert!(
-                swept.expired + swept.ended <= u64::from(sweep.batch),
-                "one step of at most {} rows removed {swept:?}",
-                sweep.batch
+                swept.expired + swept.ended <= u64::from(sweep.batch) * u64::from(sweep.commits),
+                "one step of {sweep:?} removed {swept:?}",
             );
             total.expired += swept.expired;
             total.ended += swept.ended;
@@ -235,6 +234,7 @@ pub(crate) const SWEEP_NOTHING: Sweep = Sweep {
     ended_before: Timestamp::EPOCH,
     log_before: Timestamp::EPOCH,
     batch: 100,
+    commits: 1,
 };
 
 /// Runs `n` tasks that all begin when the last one is ready, and collects what they answer.

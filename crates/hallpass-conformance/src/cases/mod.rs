@@ -165,6 +165,7 @@ macro_rules! __cases {
             }
             sweep {
                 a64_exactly_the_dead_go,
+                a64_exactly_the_dead_go_in_steps_of_many_commits,
                 what_is_removed_is_unknown,
                 steps_are_bounded_and_can_be_resumed,
                 the_oldest_go_first,

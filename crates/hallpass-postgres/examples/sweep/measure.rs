@@ -48,7 +48,7 @@ pub(crate) struct Fill {
     pub(crate) live: i64,
 }
 
-/// Sweeps twice: as [`Sessions::sweep`] does, which rests as long as it works, and without a rest.
+/// Sweeps twice: as [`Sessions::sweep`] does, which rests between its steps, and without a rest.
 pub(crate) async fn measure(
     engine: &str,
     store: Arc<dyn Store>,
@@ -107,6 +107,7 @@ async fn without_rest(store: &dyn Store, settings: &SweepSettings, now: Timestam
         ended_before: now.minus(settings.ended_retention),
         log_before: now.minus(settings.log_retention),
         batch: settings.batch,
+        commits: 100,
     };
     let mut removed = 0;
     loop {

@@ -15,7 +15,7 @@ const NOW: Timestamp = Timestamp::from_millis(T0.as_millis() + 20 * 86_400_000);
 const SWEEPERS: usize = 3;
 
 fn sweep(batch: u32) -> Sweep {
-    Sweep { expired_before: NOW.minus(HOUR), ended_before: NOW.minus(HOUR), batch, ..SWEEP_NOTHING }
+    Sweep { expired_before: NOW.minus(HOUR), ended_before: NOW.minus(HOUR), batch, commits: 4, ..SWEEP_NOTHING }
 }
 
 /// So many sessions of the user that expired long ago, some at the same millisecond.
