@@ -449,11 +449,11 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn sweep(&self, mut progress: impl FnMut(&SweepProgress) + Send) -> Result<SweepProgress, StoreError> {
-        self.sweep_with(Rest::SHORT, true, &mut progress).await
+        self.sweep_with(Rest::AfterSingleCommits, true, &mut progress).await
     }
 
     pub(crate) async fn sweep_in_background(&self) -> Result<SweepProgress, StoreError> {
-        self.sweep_with(Rest::LONG, false, &mut |_| {}).await
+        self.sweep_with(Rest::NineTenths, false, &mut |_| {}).await
     }
 
     async fn sweep_with(

@@ -180,9 +180,9 @@ impl Connector {
             Purpose::Checks => " -c plan_cache_mode=force_generic_plan",
             Purpose::Anything => "",
         };
-        let [scans, jit] = PLANS;
+        let [scans, jit, parallel] = PLANS;
         format!(
-            "{before} -c hallpass.link={link} -c default_transaction_isolation=read\\ committed -c lock_timeout=0 -c {scans} -c {jit} \
+            "{before} -c hallpass.link={link} -c default_transaction_isolation=read\\ committed -c lock_timeout=0 -c {scans} -c {jit} -c {parallel} \
              -c statement_timeout={}{plans}",
             self.statement_timeout.as_millis()
         )

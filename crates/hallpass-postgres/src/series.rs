@@ -2,8 +2,7 @@
 //!
 //! A statement that a client sends for each commit wakes and stops its process on the server 5,000 times for a million rows, each time beside or in place
 //! of the one that answers a check. On 2 cores, with 2,000 checks a second, the p99 of the checks was 4 to 6 times that of an idle server
-//! with a statement for each 500 rows, 6 to 10 times with one for 20,000, and 1.2 to 1.7 times with commits of 200 rows made by the
-//! server, which took half as long (`examples/sweep`, bench/README.md).
+//! with a statement for each 500 rows, and 1.2 to 1.7 times with commits of 200 rows made by the server, which took half as long (`examples/sweep`, bench/README.md).
 //!
 //! It is a block of `PL/pgSQL` that is sent and not stored: nothing of it stays in the database. It needs a connection without a pooler in between: it
 //! leaves its answer in a setting of the connection, and only startup options bound its time.

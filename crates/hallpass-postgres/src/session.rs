@@ -78,8 +78,9 @@ pub(crate) struct Server {
 }
 
 /// Pages of a list come in the order of an index: PostgreSQL would rather gather and sort the rows of a user who, like most, has a few, and does so
-/// for the one who has thousands too. And compiling a statement costs more than any of ours can gain.
-pub(crate) const PLANS: [&str; 2] = ["enable_bitmapscan=off", "jit=off"];
+/// for the one who has thousands too. Compiling a statement costs more than any of ours can gain. And the one that counts all rows leaves the other
+/// processors to the checks.
+pub(crate) const PLANS: [&str; 3] = ["enable_bitmapscan=off", "jit=off", "max_parallel_workers_per_gather=0"];
 
 /// For a statement whose limit is a parameter: the server would plan it anew each time, since it takes an unknown limit for a large one, and would then read
 /// and sort the whole table.
@@ -277,9 +278,9 @@ impl Session {
 /// patience.
 fn bounds(patience: Duration) -> String {
     let patience = millis(patience);
-    let [scans, jit] = PLANS;
+    let [scans, jit, parallel] = PLANS;
     format!(
-        "SET LOCAL {scans}; SET LOCAL {jit}; SET LOCAL statement_timeout = {patience}; \
+        "SET LOCAL {scans}; SET LOCAL {jit}; SET LOCAL {parallel}; SET LOCAL statement_timeout = {patience}; \
          SET LOCAL idle_in_transaction_session_timeout = {patience}"
     )
 }

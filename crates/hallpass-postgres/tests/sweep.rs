@@ -3,11 +3,12 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{DAY, NOW, record, revocation, user};
 use hallpass_core::store::{Record, Renewal, Renewed, Sweep, Swept, Target};
-use hallpass_core::{SessionId, Store as _, Timestamp};
+use hallpass_core::{SessionId, Sessions, Store as _, Timestamp};
 use hallpass_postgres::{PostgresOptions, PostgresStore};
 
 fn at(day: u32) -> Timestamp {
@@ -257,6 +258,16 @@ async fn a_step_of_many_commits_makes_them_small_and_no_more_than_it_was_told() 
     assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 0, ended: 6, more: true });
     assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 0, ended: 2, more: false });
     assert_eq!(store.sweep(&sweep).await.unwrap(), Swept::default());
+}
+
+#[tokio::test]
+async fn an_application_sweeps_in_small_commits() {
+    let (url, store) = common::store().await;
+    let (client, _) = watched(&url, &store, 600, "").await;
+    let sessions = Sessions::builder(Arc::new(store)).build().unwrap();
+    assert!(sessions.sweep(|_| ()).await.unwrap().expired >= 600);
+    let (commits, largest) = removals(&client).await;
+    assert!(commits >= 3 && largest <= 200, "{commits} commits, the largest of {largest} rows");
 }
 
 #[tokio::test]
