@@ -1,6 +1,6 @@
 //! Many small commits made by the server itself, one after the other, until there is nothing left to do or the time is over.
 //!
-//! A statement that a client sends for each commit wakes and stops its process on the server 5,000 times for a million rows, each time beside or in place
+//! A statement that a client sends for each commit wakes and stops its process on the server 2,000 times for a million rows, each time beside or in place
 //! of the one that answers a check. On 2 cores, with 2,000 checks a second, the p99 of the checks was 4 to 6 times that of an idle server
 //! with a statement for each 500 rows, and 1.2 to 1.7 times with commits of 200 rows made by the server, which took half as long (`examples/sweep`, bench/README.md).
 //!
