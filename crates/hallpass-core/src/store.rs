@@ -449,7 +449,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// changed.
     async fn touch(&self, seen: &[LastSeen], now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Removes at most one batch of dead rows, oldest first. Never a live one. The log is trimmed from its beginning alone, so that it has no gap
+    /// Removes dead rows, oldest first, in one commit of at most one batch or several. Never a live one. The log is trimmed from its beginning alone, so that it has no gap
     /// inside. A step may settle instead and remove nothing.
     async fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError>;
 

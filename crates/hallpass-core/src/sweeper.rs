@@ -88,7 +88,7 @@ impl Rest {
     }
 }
 
-const LONGEST_REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// Settles revocations and removes dead rows until none are left, resting between the steps.
 pub(crate) async fn sweep(

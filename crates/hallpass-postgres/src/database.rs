@@ -13,8 +13,9 @@ use crate::connector::Connector;
 use crate::failure::{Failure, Failures, is_conflict, is_lost, is_unprepared};
 use crate::keys::Keys;
 use crate::lanes::Lanes;
+use crate::series::Bounds;
 use crate::session::{Change, Durability, Session, Step};
-use crate::sweep::Reached;
+use crate::sweep::Places;
 
 /// How often work is tried that the server rolled back because of others.
 const ATTEMPTS: u32 = 5;
@@ -26,7 +27,7 @@ pub(crate) struct Database {
     pub(crate) checks: Checks,
     pub(crate) lanes: Lanes,
     pub(crate) keys: Keys,
-    pub(crate) swept: Reached,
+    pub(crate) swept: Places,
 }
 
 /// Why work was not done.
@@ -45,10 +46,6 @@ pub(crate) type Rows = Vec<Vec<Row>>;
 enum Work {
     Read,
     Write(Change),
-    /// The first statement in a series of commits.
-    Series {
-        rows: u64,
-    },
 }
 
 impl Database {
@@ -97,11 +94,28 @@ impl Database {
         self.run(work, self.deadline(), steps).await.map_err(|refusal| self.explain(&refusal))
     }
 
-    /// Commits that are not durable, each of the same statement, until it removed so many rows; no answer behind a pooler.
-    pub(crate) async fn series(&self, step: Step<'_>, rows: u64) -> Result<Option<Row>, Failure> {
-        let rows = self.run(Work::Series { rows }, self.deadline(), &[step]).await;
-        let rows = rows.map_err(|refusal| self.explain(&refusal))?;
-        Ok(rows.into_iter().flatten().next())
+    /// Commits that are not durable, each of the same statement, within bounds ([`Session::series`]). Nothing where that cannot be done: a
+    /// commit of its own does it then, and tells what is wrong. Not tried again: commits that were made would be made
+    /// twice.
+    pub(crate) async fn series(&self, step: Step<'_>, bounds: Bounds) -> Result<Option<[i64; 3]>, Failure> {
+        let deadline = self.deadline();
+        let lane = self.lanes.take(deadline).await?;
+        // The server's own bound is for a whole statement; one that had to wait for its turn would be given up in the middle.
+        if deadline.saturating_duration_since(Instant::now()) < 2 * bounds.time {
+            return Ok(None);
+        }
+        let watched = Watched { session: Some(Arc::clone(&lane.session)), deadline };
+        let waited = tokio::time::timeout_at(deadline, lane.session.series(&step, bounds)).await;
+        watched.over();
+        match waited {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if is_conflict(&error) => Ok(None),
+            Ok(Err(error)) => Err(self.failures().explain(&error)),
+            Err(_) => {
+                lane.session.give_up();
+                Err(self.failures().unavailable("a sweep had no answer in time; its connection is given up"))
+            }
+        }
     }
 
     /// A change that waits for locks only so long, and is not durable.
@@ -119,9 +133,6 @@ impl Database {
                 match work {
                     Work::Read => lane.session.read(steps, patience).await,
                     Work::Write(change) => lane.session.write(change, steps, patience).await,
-                    Work::Series { rows } => {
-                        lane.session.series(&steps[0], rows, patience).await.map(|rows| vec![rows])
-                    }
                 }
             };
             let watched = Watched { session: Some(Arc::clone(&lane.session)), deadline };

@@ -184,6 +184,12 @@ pub(crate) fn is_conflict(error: &Error) -> bool {
     matches!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED))
 }
 
+/// The role may not do it, or the server cannot.
+pub(crate) fn is_not_allowed(error: &Error) -> bool {
+    let codes = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_OBJECT, SqlState::FEATURE_NOT_SUPPORTED];
+    error.code().is_some_and(|code| codes.contains(code))
+}
+
 /// The server that runs the statement is not the one that prepared it: a pooler stands between. It was not run.
 pub(crate) fn is_unprepared(error: &Error) -> bool {
     matches!(error.code(), Some(&SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT))

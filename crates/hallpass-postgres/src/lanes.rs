@@ -85,6 +85,11 @@ impl Lanes {
         free.remove(up).unwrap_or(0)
     }
 
+    /// How many there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.links.len()
+    }
+
     /// How many connections are open, and how many were opened in all.
     pub(crate) fn counts(&self) -> (usize, u64) {
         (self.links.iter().filter(|link| link.is_up()).count(), self.links.iter().map(Link::opened).sum())

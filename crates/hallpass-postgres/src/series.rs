@@ -12,18 +12,36 @@ use std::time::Duration;
 use crate::session::Step;
 use crate::value::Value;
 
-/// The longest that one series lasts, its last commit apart.
+/// The longest that the series of a step last together, the last commit apart.
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// Where the answer is: how many rows all commits removed, the value to go on from, and whether the last commit found as many as it may take.
-pub(crate) const ANSWER: &str = "SELECT string_to_array(current_setting('hallpass.series'), ' ')::bigint[]";
+/// The same where there is one connection for all changes, which wait behind it.
+const LONGEST_ALONE: Duration = Duration::from_millis(20);
+
+/// How long the series of a step may last, with so many connections for changes.
+pub(crate) const fn longest(connections: usize) -> Duration {
+    if connections < 2 { LONGEST_ALONE } else { LONGEST }
+}
+
+/// Where the answer is: the number that the block was given, how many rows all commits removed, the value to go on from, and whether the last commit
+/// found as many as it may take. Nothing if another connection of the server answers.
+pub(crate) const ANSWER: &str = "SELECT string_to_array(current_setting('hallpass.series', true), ' ')::bigint[]";
+
+/// How far a series goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Rows that it removes at most.
+    pub(crate) rows: u64,
+    /// How long it lasts, its last commit apart.
+    pub(crate) time: Duration,
+}
 
 /// The block that commits a statement of the shape of [`SWEEP_EXPIRED`](crate::statements::SWEEP_EXPIRED) (up to `$1`, at most `$2`, from `$3`) again and again,
-/// until it removed `rows`. The values are numbers, so nothing has to be quoted.
-pub(crate) fn block(text: &str, step: &Step<'_>, rows: u64, patience: Duration) -> Option<String> {
+/// until it reaches its bounds. `number` comes back with the answer. The values are numbers, so nothing has to be quoted.
+pub(crate) fn block(text: &str, step: &Step<'_>, bounds: Bounds, number: i64) -> Option<String> {
     let [Value::Integer(before), Value::Integer(batch), Value::Integer(from)] = step.values[..] else { return None };
     let statement = text.replace("$1", "hp_before").replace("$2", "least(hp_batch, hp_left)").replace("$3", "hp_from");
-    let longest = LONGEST.min(patience / 2).as_millis();
+    let (rows, longest) = (bounds.rows.min(1 << 62), bounds.time.as_millis());
     let settings = [
         ("synchronous_commit", "off"),
         ("plan_cache_mode", "force_generic_plan"),
@@ -45,7 +63,7 @@ pub(crate) fn block(text: &str, step: &Step<'_>, rows: u64, patience: Duration) 
          hp_full := hp_due >= least(hp_batch, hp_left); hp_left := hp_left - hp_removed; hp_from := coalesce(hp_next, hp_from); \
          EXIT WHEN NOT hp_full OR hp_left <= 0 OR clock_timestamp() >= hp_until; \
          END LOOP; \
-         PERFORM set_config('hallpass.series', concat_ws(' ', hp_all_removed, hp_from, hp_full::integer), false); \
+         PERFORM set_config('hallpass.series', concat_ws(' ', {number}, hp_all_removed, hp_from, hp_full::integer), false); \
          END $hallpass$"
     ))
 }

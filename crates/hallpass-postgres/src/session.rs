@@ -16,6 +16,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +27,8 @@ use tokio::sync::Notify;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Error, Row, Statement};
 
-use crate::series;
+use crate::failure::is_not_allowed;
+use crate::series::{self, Bounds};
 use crate::statements::Sql;
 use crate::texts::Texts;
 use crate::value::Value;
@@ -98,6 +100,8 @@ pub(crate) struct Session {
     texts: Texts,
     server: Server,
     direct: AtomicBool,
+    /// The server refused to run a series.
+    has_no_series: AtomicBool,
     prepared: Mutex<HashMap<&'static str, Statement>>,
     given_up: Notify,
     is_given_up: AtomicBool,
@@ -124,6 +128,7 @@ impl Session {
             texts,
             server,
             direct: AtomicBool::new(direct),
+            has_no_series: AtomicBool::new(false),
             prepared: Mutex::default(),
             given_up: Notify::new(),
             is_given_up: AtomicBool::new(false),
@@ -208,14 +213,38 @@ impl Session {
         self.transaction(&begin, steps).await
     }
 
-    /// Commits a statement again and again until it removed so many rows ([`series`]). One round trip; nothing behind a pooler.
-    pub(crate) async fn series(&self, step: &Step<'_>, rows: u64, patience: Duration) -> Result<Vec<Row>, Error> {
-        let block = series::block(self.texts.get(step.sql), step, rows, patience);
-        let Some(block) = block.filter(|_| self.is_direct()) else { return Ok(Vec::new()) };
+    /// Commits a statement again and again within bounds: how many rows that removed, the value to go on from, and whether the last commit was full. One
+    /// round trip. Nothing where the server cannot do it: behind a pooler, and without the right to use `PL/pgSQL`.
+    pub(crate) async fn series(&self, step: &Step<'_>, bounds: Bounds) -> Result<Option<[i64; 3]>, Error> {
+        let number = (RandomState::new().hash_one(step.sql.name) >> 1).cast_signed();
+        let block = series::block(self.texts.get(step.sql), step, bounds, number);
+        let Some(block) = block.filter(|_| self.is_direct() && !self.has_no_series.load(Ordering::Relaxed)) else {
+            return Ok(None);
+        };
         let work = Box::pin(async { self.client.batch_execute(&block).await.map(|()| Vec::new()) });
         let answer = Box::pin(async { self.client.query_typed(series::ANSWER, &[]).await });
         let all: Result<Vec<Vec<Row>>, Error> = in_order(vec![work, answer]).await.into_iter().collect();
-        Ok(self.noticing_poolers(all)?.pop().unwrap_or_default())
+        let rows = match all {
+            Err(error) if is_not_allowed(&error) => {
+                tracing::info!(%error, "this role cannot use PL/pgSQL; sweeps make one commit at a time, which the checks notice more");
+                self.has_no_series.store(true, Ordering::Relaxed);
+                return Ok(None);
+            }
+            all => all?,
+        };
+        let answer: Option<Vec<i64>> = rows.last().and_then(|rows| rows.first()).and_then(|row| row.try_get(0).ok());
+        let Some([known, removed, next, full]) =
+            answer.as_deref().and_then(|numbers| <[i64; 4]>::try_from(numbers).ok())
+        else {
+            self.direct.store(false, Ordering::Relaxed);
+            return Ok(None);
+        };
+        if known != number {
+            // Another connection of the server than the one that worked: there is a pooler after all.
+            self.direct.store(false, Ordering::Relaxed);
+            return Ok(None);
+        }
+        Ok(Some([removed, next, full]))
     }
 
     async fn transaction(&self, begin: &str, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, Error> {

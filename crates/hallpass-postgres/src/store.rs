@@ -15,7 +15,7 @@ use crate::database::Database;
 use crate::keys::Keys;
 use crate::lanes::Lanes;
 use crate::row::Reader;
-use crate::sweep::Reached;
+use crate::sweep::Places;
 use crate::target::Target;
 use crate::{PostgresOptions, change, create, health, list, migrations, revocation_log, revoke, settle, sweep};
 
@@ -44,7 +44,7 @@ impl PostgresStore {
         let migrated = migrations::migrate(&connector).await?;
         let checks = Checks::start(&connector);
         let lanes = Lanes::start(&connector, options.lanes());
-        let database = Database { connector, checks, lanes, keys, swept: Reached::default() };
+        let database = Database { connector, checks, lanes, keys, swept: Places::default() };
         // What is wrong with every connection, the encoding for instance, is said now.
         let deadline = database.deadline();
         database.checks.ready(deadline).await?;

@@ -10,13 +10,15 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use hallpass_core::store::{Sweep, Swept};
+use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::row::Reader;
+use crate::series::{Bounds, longest};
 use crate::session::{Durability, Step};
 use crate::settle::settle;
-use crate::statements::{SWEEP_ENDED, SWEEP_EXPIRED, SWEEP_LOG, SWEEPABLE, Sql};
+use crate::statements::{SWEEP_ENDED, SWEEP_EXPIRED, SWEEP_LOG, SWEEPABLE};
 use crate::value::Value;
 
 /// How often one step looks for expired rows again because those that it found were only renewed: the rest is for the next step.
@@ -24,9 +26,27 @@ const LOOKS: u32 = 8;
 
 const BEGINNING: i64 = i64::MIN;
 
-/// The time at which the rows were due at which the last step ended.
+/// Where the last step ended with rows of each kind.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    expired: Reached,
+    ended: Reached,
+}
+
+/// The time at which the rows were due, or ended, at which the last step ended.
 #[derive(Debug)]
-pub(crate) struct Reached(AtomicI64);
+struct Reached(AtomicI64);
+
+impl Reached {
+    /// Where to go on, for a step up to that time.
+    fn before(&self, time: i64) -> i64 {
+        Some(self.0.load(Ordering::Relaxed)).filter(|from| *from <= time).unwrap_or(BEGINNING)
+    }
+
+    fn ended_at(&self, time: i64) {
+        self.0.store(time, Ordering::Relaxed);
+    }
+}
 
 impl Default for Reached {
     fn default() -> Self {
@@ -54,39 +74,27 @@ pub(crate) async fn sweep(database: &Database, sweep: &Sweep) -> Result<Swept, F
 /// Expired rows and then ended ones. There is more if a series ended before a commit found fewer than it may take; what it cannot do (marks, the
 /// log, rows that others held) is for the single commit after it.
 async fn in_series(database: &Database, sweep: &Sweep, rows: u64) -> Result<Swept, Failure> {
-    let batch = sweep.batch.clamp(1, ROWS);
-    let before = sweep.expired_before.as_millis();
-    let reached = &database.swept.0;
-    let from = Some(reached.load(Ordering::Relaxed)).filter(|from| *from <= before).unwrap_or(BEGINNING);
-    let expired = series(database, SWEEP_EXPIRED, [before, batch.into(), from], rows).await?;
-    reached.store(expired.next, Ordering::Relaxed);
-    if expired.full {
-        return Ok(Swept { expired: expired.removed, ended: 0, more: true });
+    let (begun, longest) = (Instant::now(), longest(database.lanes.count()));
+    let mut swept = Swept::default();
+    let kinds = [
+        (SWEEP_EXPIRED, sweep.expired_before, &database.swept.expired, &mut swept.expired),
+        (SWEEP_ENDED, sweep.ended_before, &database.swept.ended, &mut swept.ended),
+    ];
+    let mut left = rows;
+    for (sql, before, reached, count) in kinds {
+        let bounds = Bounds { rows: left, time: longest.saturating_sub(begun.elapsed()) };
+        let (before, batch) = (before.as_millis(), i64::from(sweep.batch.clamp(1, ROWS)));
+        let step = Step::new(sql, [before, batch, reached.before(before)].map(Value::Integer).to_vec());
+        let Some([removed, next, full]) = database.series(step, bounds).await? else { continue };
+        reached.ended_at(next);
+        *count = u64::try_from(removed).unwrap_or(0);
+        left = left.saturating_sub(*count);
+        swept.more = full != 0;
+        if swept.more {
+            break;
+        }
     }
-    let left = rows.saturating_sub(expired.removed);
-    let ended = series(database, SWEEP_ENDED, [sweep.ended_before.as_millis(), batch.into(), BEGINNING], left).await?;
-    Ok(Swept { expired: expired.removed, ended: ended.removed, more: ended.full })
-}
-
-/// What a series did.
-struct Series {
-    removed: u64,
-    next: i64,
-    /// It ended with a commit that found as many as it may take.
-    full: bool,
-}
-
-async fn series(database: &Database, sql: Sql, values: [i64; 3], rows: u64) -> Result<Series, Failure> {
-    let [_, _, from] = values;
-    let step = Step::new(sql, values.map(Value::Integer).to_vec());
-    let Some(row) = database.series(step, rows).await? else {
-        return Ok(Series { removed: 0, next: from, full: false });
-    };
-    let answer: Vec<i64> = Reader::new(&row, database.failures()).get(0)?;
-    let [removed, next, full] = answer[..] else {
-        return Err(database.failures().corrupt("the answer of a sweep is not one"));
-    };
-    Ok(Series { removed: u64::try_from(removed).unwrap_or(0), next, full: full != 0 })
+    Ok(swept)
 }
 
 /// At most `left` rows.
@@ -104,11 +112,9 @@ async fn in_one_commit(database: &Database, sweep: &Sweep, mut left: u64) -> Res
     swept.expired = looked.removed;
     swept.more |= looked.more;
     left -= looked.removed.min(left);
-    let ended = vec![Value::time(sweep.ended_before), Value::number(left), Value::Integer(BEGINNING)];
-    swept.ended = removed(database, SWEEP_ENDED, 1, ended, left).await?;
+    swept.ended = ended(database, sweep.ended_before.as_millis(), left).await?;
     left -= swept.ended.min(left);
-    let log = vec![Value::time(sweep.log_before), Value::number(left), database.keys.trimming()];
-    left -= removed(database, SWEEP_LOG, 0, log, left).await?.min(left);
+    left -= log(database, sweep, left).await?.min(left);
     swept.more |= left == 0;
     Ok(swept)
 }
@@ -125,12 +131,11 @@ struct Looked {
 /// Looking again fills the step with those that were only moved and are dead all the same: they come before all that was not looked at, so the
 /// oldest go first.
 async fn expired(database: &Database, before: i64, limit: u64) -> Result<Looked, Failure> {
-    let reached = &database.swept.0;
+    let reached = &database.swept.expired;
     let mut gone = 0;
     for _ in 0..LOOKS {
         let wanted = limit - gone;
-        let from = reached.load(Ordering::Relaxed);
-        let from = if from > before { BEGINNING } else { from };
+        let from = reached.before(before);
         let step = Step::new(SWEEP_EXPIRED, vec![Value::Integer(before), Value::number(wanted), Value::Integer(from)]);
         let rows = database.write_by_one_plan(&[step]).await?;
         let Some(row) = rows.first().and_then(|rows| rows.first()) else { break };
@@ -141,7 +146,7 @@ async fn expired(database: &Database, before: i64, limit: u64) -> Result<Looked,
         }
         gone += removed.min(wanted);
         let next = if due < wanted { BEGINNING } else { reader.get::<Option<i64>>(3)?.unwrap_or(BEGINNING) };
-        reached.store(next, Ordering::Relaxed);
+        reached.ended_at(next);
         if gone >= limit {
             return Ok(Looked { removed: gone, more: true, unsettled: false });
         }
@@ -152,20 +157,35 @@ async fn expired(database: &Database, before: i64, limit: u64) -> Result<Looked,
     Ok(Looked { removed: gone, more: true, unsettled: false })
 }
 
-/// `column` of the answer tells how many.
-async fn removed(
-    database: &Database,
-    sql: Sql,
-    column: usize,
-    values: Vec<Value<'_>>,
-    limit: u64,
-) -> Result<u64, Failure> {
+/// From where the last step ended, and from the beginning if that is not enough.
+async fn ended(database: &Database, before: i64, limit: u64) -> Result<u64, Failure> {
+    let reached = &database.swept.ended;
+    let mut gone = 0;
+    while gone < limit {
+        let (from, wanted) = (reached.before(before), limit - gone);
+        let values = vec![Value::Integer(before), Value::number(wanted), Value::Integer(from)];
+        let rows = database.write(Durability::Relaxed, &[Step::new(SWEEP_ENDED, values)]).await?;
+        let Some(row) = rows.first().and_then(|rows| rows.first()) else { break };
+        let reader = Reader::new(row, database.failures());
+        let (found, removed) = (reader.number(0)?, reader.number(1)?);
+        gone += removed;
+        let next = if found < wanted { BEGINNING } else { reader.get::<Option<i64>>(3)?.unwrap_or(BEGINNING) };
+        reached.ended_at(next);
+        if from == BEGINNING || found >= wanted {
+            break;
+        }
+    }
+    Ok(gone)
+}
+
+async fn log(database: &Database, sweep: &Sweep, limit: u64) -> Result<u64, Failure> {
     if limit == 0 {
         return Ok(0);
     }
-    let rows = database.write(Durability::Relaxed, &[Step::new(sql, values)]).await?;
+    let values = vec![Value::time(sweep.log_before), Value::number(limit), database.keys.trimming()];
+    let rows = database.write(Durability::Relaxed, &[Step::new(SWEEP_LOG, values)]).await?;
     let row = rows.first().and_then(|rows| rows.first());
-    row.map_or(Ok(0), |row| Reader::new(row, database.failures()).number(column))
+    row.map_or(Ok(0), |row| Reader::new(row, database.failures()).number(0))
 }
 
 /// How many sessions a sweep would remove now; rows behind a mark count once they are settled.

@@ -31,7 +31,6 @@ async fn odd_database(statement_timeout: &str) -> String {
         "timezone = 'Asia/Kathmandu'",
         "default_transaction_isolation = 'serializable'",
         "default_transaction_deferrable = on",
-        "default_transaction_read_only = on",
         "synchronous_commit = off",
         "lock_timeout = '1ms'",
         "idle_in_transaction_session_timeout = '20ms'",

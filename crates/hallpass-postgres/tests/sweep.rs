@@ -148,16 +148,18 @@ async fn what_is_due_before_the_place_that_a_sweep_reached_is_found_before_it_en
 /// An open snapshot keeps every removed row's entry in the index: a sweep that began anew at each step would read them all at each step.
 #[tokio::test]
 async fn a_sweep_does_not_read_again_what_it_removed() {
-    does_not_read_again(1).await;
+    does_not_read_again(1, false).await;
+    does_not_read_again(1, true).await;
 }
 
 /// Neither from one step to the next nor from one commit to the next.
 #[tokio::test]
 async fn a_sweep_of_many_commits_does_not_read_again_what_it_removed() {
-    does_not_read_again(10).await;
+    does_not_read_again(10, false).await;
+    does_not_read_again(10, true).await;
 }
 
-async fn does_not_read_again(commits: u32) {
+async fn does_not_read_again(commits: u32, ended: bool) {
     const ROWS: i64 = 4_000;
     let (url, store) = common::store().await;
     let first = until(&store, 1, None).await;
@@ -171,20 +173,29 @@ async fn does_not_read_again(commits: u32) {
         ))
         .await
         .unwrap();
-    client.batch_execute("ANALYZE hallpass_sessions").await.unwrap();
+    if ended {
+        let end = "UPDATE hallpass_sessions SET ended_at = due_at, ended_position = 0, ended_by_kind = 'system', ended_by = '', ended_reason = 'limit'";
+        client.batch_execute(end).await.unwrap();
+    }
+    client.batch_execute("VACUUM ANALYZE hallpass_sessions").await.unwrap();
     let snapshot = common::plain(&url).await;
     snapshot
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM hallpass_sessions")
         .await
         .unwrap();
     let read = async || -> i64 {
-        let sql = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE schemaname = current_schema() AND indexrelname = 'hallpass_live_by_due'";
-        client.query_one(sql, &[]).await.unwrap().get(0)
+        let sql =
+            "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE schemaname = current_schema() AND indexrelname = $1";
+        client
+            .query_one(sql, &[&if ended { "hallpass_ended_by_time" } else { "hallpass_live_by_due" }])
+            .await
+            .unwrap()
+            .get(0)
     };
     let mut removed = 0;
     loop {
-        let swept = store.sweep(&Sweep { commits, ..expired_at(2, 50) }).await.unwrap();
-        removed += swept.expired;
+        let swept = store.sweep(&Sweep { commits, ended_before: at(2), ..expired_at(2, 50) }).await.unwrap();
+        removed += if ended { swept.ended } else { swept.expired };
         if !swept.more {
             break;
         }
@@ -239,14 +250,10 @@ async fn removals(client: &tokio_postgres::Client) -> (i64, i64) {
 async fn a_step_of_many_commits_makes_them_small_and_no_more_than_it_was_told() {
     let (url, store) = common::store().await;
     let (client, living) = watched(&url, &store, 1_000, "").await;
-    let sweep = Sweep { commits: 3, ..expired_at(9, 10) };
-    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 30, ended: 0, more: true });
-    assert_eq!(removals(&client).await, (3, 10));
-    // However large a commit may be.
-    let sweep = Sweep { commits: 100, ..expired_at(9, 500) };
-    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 970, ended: 0, more: false });
-    let (commits, largest) = removals(&client).await;
-    assert!(largest <= 200 && commits >= 3 + 5, "{commits} commits, the largest of {largest} rows");
+    let steps = to_the_end(&store, &Sweep { commits: 3, ..expired_at(9, 10) }).await;
+    assert_eq!(steps.iter().sum::<u64>(), 1_000);
+    assert_eq!(steps.iter().max(), Some(&30), "{steps:?}");
+    assert_eq!(removals(&client).await, (100, 10));
     assert!(is_there(&store, living).await);
     // Ended ones the same way.
     for _ in 0..7 {
@@ -254,10 +261,23 @@ async fn a_step_of_many_commits_makes_them_small_and_no_more_than_it_was_told() 
     }
     store.revoke(&revocation(Target::User(user("alice")), NOW)).await.unwrap();
     while store.settle(100, NOW).await.unwrap().more {}
-    let sweep = Sweep { ended_before: NOW, commits: 3, ..expired_at(9, 2) };
-    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 0, ended: 6, more: true });
-    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired: 0, ended: 2, more: false });
-    assert_eq!(store.sweep(&sweep).await.unwrap(), Swept::default());
+    let steps = to_the_end(&store, &Sweep { ended_before: NOW, commits: 3, ..expired_at(9, 2) }).await;
+    assert_eq!(steps.iter().sum::<u64>(), 8);
+    assert!(steps.iter().any(|removed| (3..=6).contains(removed)), "{steps:?}");
+    assert_eq!(removals(&client).await, (104, 10));
+}
+
+/// How many rows each step removed.
+async fn to_the_end(store: &PostgresStore, sweep: &Sweep) -> Vec<u64> {
+    let mut steps = Vec::new();
+    loop {
+        let swept = store.sweep(sweep).await.unwrap();
+        steps.push(swept.expired + swept.ended);
+        if !swept.more {
+            return steps;
+        }
+        assert!(steps.len() < 2_000, "a sweep without an end");
+    }
 }
 
 #[tokio::test]
@@ -289,13 +309,9 @@ async fn a_step_of_many_commits_passes_over_renewed_ones_and_leaves_what_is_behi
         living.push(until(&store, day, Some(40)).await);
         until(&store, day, None).await;
     }
-    let sweep = Sweep { commits: 50, ..expired_at(32, 3) };
-    let mut swept = store.sweep(&sweep).await.unwrap();
-    assert_eq!(swept.expired, 30, "in one step");
-    while swept.more {
-        swept = store.sweep(&sweep).await.unwrap();
-        assert_eq!(swept.expired, 0);
-    }
+    let steps = to_the_end(&store, &Sweep { commits: 50, ..expired_at(32, 3) }).await;
+    assert_eq!(steps.iter().sum::<u64>(), 30);
+    assert!(steps.iter().any(|removed| *removed > 3), "{steps:?}");
     for record in &living {
         assert!(is_there(&store, record.session.id).await);
     }
@@ -321,5 +337,30 @@ async fn behind_a_pooler_a_step_is_one_commit() {
     let sweep = Sweep { commits: 100, ..expired_at(9, 10) };
     assert_eq!(pooled.sweep(&sweep).await.unwrap(), Swept { expired: 10, ended: 0, more: true });
     assert_eq!(removals(&client).await, (1, 10));
-    assert_eq!(store.sweep(&sweep).await.unwrap().expired, 40);
+    assert_eq!(to_the_end(&store, &sweep).await.iter().sum::<u64>(), 40);
+}
+
+/// Databases where not everybody may use PL/pgSQL are swept one commit at a time.
+#[tokio::test]
+async fn without_the_right_to_use_plpgsql_a_step_is_one_commit() {
+    let (url, name) = (common::url(), common::fresh_schema());
+    let admin = common::plain(&common::with_schema(&url, "public")).await;
+    for sql in [format!("CREATE DATABASE {name}"), format!("CREATE ROLE {name} LOGIN")] {
+        admin.batch_execute(&sql).await.unwrap();
+    }
+    let (server, _) = url.rsplit_once('/').unwrap();
+    let inside = common::plain(&common::with_schema(&format!("{server}/{name}"), "public")).await;
+    let rights = format!("GRANT CREATE ON DATABASE {name} TO {name}; REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC");
+    inside.batch_execute(&rights).await.unwrap();
+    let (_, host) = server.split_once('@').unwrap();
+    let theirs = common::with_schema(&format!("postgres://{name}@{host}/{name}"), &common::fresh_schema());
+    let store = PostgresStore::connect(&theirs, common::small()).await.unwrap();
+    for _ in 0..5 {
+        until(&store, 1, None).await;
+    }
+    let sweep = Sweep { commits: 100, ..expired_at(3, 2) };
+    for expired in [2, 2, 1] {
+        assert_eq!(store.sweep(&sweep).await.unwrap(), Swept { expired, ended: 0, more: expired == 2 });
+    }
+    store.close().await;
 }
