@@ -27,6 +27,15 @@ pub(crate) const fn longest(connections: usize) -> Duration {
 /// found as many as it may take. Nothing if another connection of the server answers.
 pub(crate) const ANSWER: &str = "SELECT string_to_array(current_setting('hallpass.series', true), ' ')::bigint[]";
 
+/// What the block with that number left: how many rows all commits removed, the value to go on from, and whether the last commit was full. `None` if
+/// it is not the answer of that block: another connection of the server than the one that worked, so there is a pooler.
+pub(crate) fn answer(left: Option<&[i64]>, number: i64) -> Option<[i64; 3]> {
+    match *left? {
+        [known, removed, next, full] if known == number => Some([removed, next, full]),
+        _ => None,
+    }
+}
+
 /// How far a series goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -66,4 +75,17 @@ pub(crate) fn block(text: &str, step: &Step<'_>, bounds: Bounds, number: i64) ->
          PERFORM set_config('hallpass.series', concat_ws(' ', {number}, hp_all_removed, hp_from, hp_full::integer), false); \
          END $hallpass$"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_another_block_is_none() {
+        assert_eq!(answer(Some(&[7, 200, 5, 1]), 7), Some([200, 5, 1]));
+        assert_eq!(answer(Some(&[8, 200, 5, 1]), 7), None, "left there by an earlier one");
+        assert_eq!(answer(Some(&[7, 200, 5]), 7), None);
+        assert_eq!(answer(None, 7), None);
+    }
 }

@@ -232,19 +232,12 @@ impl Session {
             }
             all => all?,
         };
-        let answer: Option<Vec<i64>> = rows.last().and_then(|rows| rows.first()).and_then(|row| row.try_get(0).ok());
-        let Some([known, removed, next, full]) =
-            answer.as_deref().and_then(|numbers| <[i64; 4]>::try_from(numbers).ok())
-        else {
+        let left: Option<Vec<i64>> = rows.last().and_then(|rows| rows.first()).and_then(|row| row.try_get(0).ok());
+        let answer = series::answer(left.as_deref(), number);
+        if answer.is_none() {
             self.direct.store(false, Ordering::Relaxed);
-            return Ok(None);
-        };
-        if known != number {
-            // Another connection of the server than the one that worked: there is a pooler after all.
-            self.direct.store(false, Ordering::Relaxed);
-            return Ok(None);
         }
-        Ok(Some([removed, next, full]))
+        Ok(answer)
     }
 
     async fn transaction(&self, begin: &str, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, Error> {
