@@ -219,13 +219,13 @@ impl Store for MemoryStore {
         label: Option<&Label>,
         now: Timestamp,
     ) -> Result<Write<()>, StoreError> {
-        match self.tables().live(id, now).filter(|row| row.session.user == *owner) {
-            Some(row) => {
-                row.session.label = label.cloned();
-                Ok(Write::Done(()))
-            }
-            None => Ok(Write::Gone),
-        }
+        let mut tables = self.tables();
+        let Some(row) = tables.live(id, now).filter(|row| row.session.user == *owner) else {
+            return Ok(Write::Gone);
+        };
+        row.session.label = label.cloned();
+        tables.append(ChangeKind::Changed(id), now);
+        Ok(Write::Done(()))
     }
 
     async fn set_attributes(

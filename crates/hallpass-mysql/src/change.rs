@@ -88,8 +88,11 @@ impl Transaction for SetLabel<'_> {
         let now = time(self.now);
         let label = optional_text(self.label.map(Label::as_str));
         let values = vec![label, id(self.id), text(self.owner.as_str()), now.clone(), now];
-        let found = connection.write(SET_LABEL, values).await?;
-        Ok(if found == 0 { Ending::RollBack(Write::Gone) } else { Ending::Commit(Write::Done(())) })
+        if connection.write(SET_LABEL, values).await? == 0 {
+            return Ok(Ending::RollBack(Write::Gone));
+        }
+        let logged = append_changed(connection, self.id, self.now).await?;
+        Ok(if logged { Ending::Commit(Write::Done(())) } else { Ending::RollBack(Write::Gone) })
     }
 }
 

@@ -23,8 +23,8 @@
 //! |---|---|
 //! | `find` | 1; 2 for a session that has ended, and for any that is older than a revocation of many which is not settled yet |
 //! | `create` | 3; within a limit 6, and where sessions have to make room 1 more and 3 for each of them |
-//! | `renew`, `set_label` | 3 |
-//! | `rotate`, `set_attributes` | 5 |
+//! | `renew` | 3 |
+//! | `rotate`, `set_label`, `set_attributes` | 5 |
 //! | `revoke` | 5 or 6, 9 for all others of a user; then 1 to count them; whatever their number |
 //! | `touch` | 2, and 1 for 200 sessions |
 //! | `list`, `count`, `changes_since` | 1 |
@@ -33,7 +33,7 @@
 //! this number, divided by the time of a round trip, bounds the checks per second. On one machine `find` costs what a hand-written read of two columns
 //! by the same driver's pool costs (0.95 to 0.97 of its time; `examples/read_cost.rs`).
 //!
-//! Revocations, rotations and changes of attributes take turns at the counter of the log, from taking a position to the commit: three or four round trips
+//! Revocations, rotations and changes of labels and attributes take turns at the counter of the log, from taking a position to the commit: three or four round trips
 //! and a sync. Creations go on side by side, and wait for the turn that is under way.
 //!
 //! # Tables

@@ -14,7 +14,8 @@ use crate::failure::Failure;
 use crate::row::{Reader, methods_text};
 use crate::session::{Durability, Step};
 use crate::statements::{
-    IS_LIVE, LOCK_FOR_ATTRIBUTES, LOCK_FOR_ROTATION, REAUTHENTICATE, RENEW, ROTATE, SET_ATTRIBUTES, SET_LABEL, TOUCH,
+    IS_LIVE, LOCK_FOR_ATTRIBUTES, LOCK_FOR_LABEL, LOCK_FOR_ROTATION, REAUTHENTICATE, RENEW, ROTATE, SET_ATTRIBUTES,
+    SET_LABEL, TOUCH,
 };
 use crate::value::{Value, uuid};
 
@@ -75,16 +76,11 @@ pub(crate) async fn set_label(
     label: Option<&Label>,
     now: Timestamp,
 ) -> Result<Write<()>, Failure> {
-    let step = Step::new(
-        SET_LABEL,
-        vec![
-            Value::Id(id),
-            Value::time(now),
-            Value::text(owner.as_str()),
-            Value::text_or_null(label.map(Label::as_str)),
-        ],
-    );
-    let row = changed(database, database.deadline(), Durability::Relaxed, &[step]).await?;
+    let mut values = vec![Value::Id(id), Value::time(now), Value::text(owner.as_str())];
+    let lock = Step::new(LOCK_FOR_LABEL, values.clone());
+    values.push(Value::text_or_null(label.map(Label::as_str)));
+    let steps = [lock, Step::new(SET_LABEL, values)];
+    let row = changed(database, database.deadline(), Durability::Relaxed, &steps).await?;
     Ok(if row.is_some() { Write::Done(()) } else { Write::Gone })
 }
 

@@ -265,11 +265,17 @@ statements! {
         " SELECT p.n FROM position p"
     );
 
+    /// Locks the counter if the session, `$1`, lives and belongs to `$3`.
+    LOCK_FOR_LABEL = lock_if_any!(concat!("s.id = $1 AND s.user_id = $3 AND ", live!("$2")));
+
     /// Names a session of its owner, `$3`.
     SET_LABEL = concat!(
-        "UPDATE hp.hallpass_sessions s SET label = $4 WHERE s.id = $1 AND s.user_id = $3 AND ",
+        "WITH changed AS (UPDATE hp.hallpass_sessions s SET label = $4 WHERE s.id = $1 AND s.user_id = $3 AND ",
         live!("$2"),
-        " RETURNING 1"
+        " RETURNING s.id), ",
+        position_if!("changed"),
+        logged!("changed", "$1", "NULL", "$2"),
+        " SELECT 1 FROM changed c, position p"
     );
 
     /// Locks the counter if the session, `$1`, lives and its attributes have the version, `$3`.

@@ -86,12 +86,15 @@ pub(crate) async fn set_label(
     label: Option<&Label>,
     now: Timestamp,
 ) -> Result<Write<()>, StoreError> {
+    let nonce = database.nonce()?;
     let request = database
         .of_session(&database.scripts.label, id)
+        .argument(nonce)
         .number(now.as_millis())
+        .argument(*id.as_bytes())
         .argument(owner.as_str())
         .argument(present(label.map(Label::as_str)));
-    match database.told(&request).await?.0.as_slice() {
+    match logged(database, &request, nonce, Before::OwnEntries, false).await?.word.as_slice() {
         b"done" => Ok(Write::Done(())),
         b"gone" => Ok(Write::Gone),
         _ => Err(database.unreadable(Unreadable)),

@@ -38,9 +38,9 @@
 //! |---|---|---|
 //! | `find` | one command, shared with the reads that come at the same time | the same |
 //! | `find` while a revocation of a user or of everyone in the same shard is not settled | one script more | the same |
-//! | `renew`, `set_label`, `touch` | one script (`touch`: one for each shard, at once) | the same |
+//! | `renew`, `touch` | one script (`touch`: one for each shard, at once) | the same |
 //! | `create` | one script; with a limit two or more: the first tells which sessions count | the same, and two more if one is evicted |
-//! | `rotate`, `set_attributes` | one script | three: effect, log, outbox |
+//! | `rotate`, `set_label`, `set_attributes` | one script | three: effect, log, outbox |
 //! | `revoke` of a session | one script; one read before without an owner | three |
 //! | `revoke` of a user or of others | one script, and reads for the count (none above 50,000 sessions) | three |
 //! | `revoke` of everyone | one script | one for each shard, pipelined, and one for the log, then one for each shard again |

@@ -85,7 +85,7 @@ impl Scripts {
             create: logged(Kind::Write, created, include_str!("lua/create.lua")),
             renew: plain(Kind::Needed, &[mark, "marks", "x"], include_str!("lua/renew.lua")),
             rotate: logged(Kind::Needed, &[mark, "marks", "x"], include_str!("lua/rotate.lua")),
-            label: plain(Kind::Write, &[mark, "marks"], include_str!("lua/label.lua")),
+            label: logged(Kind::Write, &[mark, "marks"], include_str!("lua/label.lua")),
             attributes: logged(Kind::Write, &[mark, "marks"], include_str!("lua/attributes.lua")),
             touch: plain(Kind::Needed, &[mark, "marks"], include_str!("lua/touch.lua")),
             revoke_one: logged(

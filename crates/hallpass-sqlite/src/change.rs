@@ -55,8 +55,11 @@ pub(crate) fn set_label(
     now: Timestamp,
 ) -> rusqlite::Result<Write<()>> {
     let bound = params![id.as_bytes().as_slice(), now.as_millis(), owner.as_str(), label.map(Label::as_str)];
-    let changed = connection.prepare_cached(SET_LABEL)?.execute(bound)?;
-    Ok(if changed == 0 { Write::Gone } else { Write::Done(()) })
+    if connection.prepare_cached(SET_LABEL)?.execute(bound)? == 0 {
+        return Ok(Write::Gone);
+    }
+    append_changed(connection, id, now)?;
+    Ok(Write::Done(()))
 }
 
 pub(crate) fn set_attributes(

@@ -42,6 +42,10 @@ pub(crate) enum What {
     Changed {
         id: SessionId,
     },
+    /// It got a label.
+    Labelled {
+        id: SessionId,
+    },
     /// Found live, or an answer that says as much: written, not due, or a conflict.
     Lives {
         id: SessionId,

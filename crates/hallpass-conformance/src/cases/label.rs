@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hallpass_core::store::{Target, Write};
+use hallpass_core::store::{Change, ChangeKind, Target, Write};
 use hallpass_core::{EndReason, Label, MAX_LABEL_CHARS, Store};
 
 use super::given::{Given, everything};
@@ -15,13 +15,16 @@ pub async fn the_owner_names_it(store: Arc<dyn Store>) {
     let other = given.live("alice").await;
     let id = record.session.id;
     let longest = "ü".repeat(MAX_LABEL_CHARS);
-    for text in ["Kitchen", "kitchen", &longest, "", "\u{1F511} <b>'--", ""] {
+    for (position, text) in (1..).zip(["Kitchen", "kitchen", &longest, "", "\u{1F511} <b>'--", ""]) {
         let label = Label::new(text).unwrap();
         let answer = given.store.set_label(id, &user("alice"), label.as_ref(), T0.plus(HOUR)).await.unwrap();
         assert_eq!(answer, Write::Done(()), "{text:?}");
         let mut expected = record.clone();
         expected.session.label = label;
         assert_eq!(given.found(id).await, expected, "{text:?}");
+        // What other nodes hold in memory has the old name.
+        let change = Change { position, kind: ChangeKind::Changed(id), at: T0.plus(HOUR) };
+        assert_eq!(given.store.changes_since(position - 1, 10).await.unwrap().entries, [change], "{text:?}");
     }
     assert_eq!(given.found(other.session.id).await, other, "the other session is untouched");
 }

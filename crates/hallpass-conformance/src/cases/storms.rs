@@ -233,8 +233,10 @@ impl Storm {
             10 => {
                 let label = Label::new("Kitchen").unwrap();
                 let begun = self.journal.now();
-                let write = store.set_label(id, &self.user(), label.as_ref(), now).await.unwrap();
-                self.told(begun, id, write != Write::Gone, "set_label");
+                match store.set_label(id, &self.user(), label.as_ref(), now).await.unwrap() {
+                    Write::Done(()) => self.journal.note(begun, What::Labelled { id }),
+                    write => self.told(begun, id, write == Write::Conflict, "set_label"),
+                }
             }
             11 | 12 => {
                 let begun = self.journal.now();

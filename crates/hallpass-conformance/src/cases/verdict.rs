@@ -166,7 +166,9 @@ impl Verdict<'_> {
         let mut unnumbered: Vec<ChangeKind> = Vec::new();
         for call in self.calls {
             match &call.what {
-                What::Rotated { id, .. } | What::Changed { id } => unnumbered.push(ChangeKind::Changed(*id)),
+                What::Rotated { id, .. } | What::Changed { id } | What::Labelled { id } => {
+                    unnumbered.push(ChangeKind::Changed(*id));
+                }
                 What::Created { evicted, .. } => unnumbered.extend(evicted.iter().map(|id| ChangeKind::Ended(*id))),
                 _ => {}
             }
@@ -341,6 +343,7 @@ impl Verdict<'_> {
                 }
                 What::Rotated { .. } => String::from("rotated"),
                 What::Changed { .. } => String::from("attributes changed"),
+                What::Labelled { .. } => String::from("labelled"),
                 What::Lives { how, .. } => format!("alive: {how}"),
                 What::Dead { how, .. } => format!("dead: {how}"),
             };
@@ -364,14 +367,21 @@ fn subject(what: &What) -> Option<SessionId> {
             Target::Others { keep, .. } => Some(keep),
             _ => None,
         },
-        What::Rotated { id, .. } | What::Changed { id } | What::Lives { id, .. } | What::Dead { id, .. } => Some(*id),
+        What::Rotated { id, .. }
+        | What::Changed { id }
+        | What::Labelled { id }
+        | What::Lives { id, .. }
+        | What::Dead { id, .. } => Some(*id),
     }
 }
 
 /// The answer says that the session lived.
 fn is_life(what: &What, id: SessionId) -> bool {
     match what {
-        What::Rotated { id: alive, .. } | What::Changed { id: alive } | What::Lives { id: alive, .. } => *alive == id,
+        What::Rotated { id: alive, .. }
+        | What::Changed { id: alive }
+        | What::Labelled { id: alive }
+        | What::Lives { id: alive, .. } => *alive == id,
         What::Revoked { revocation: Revocation { target: Target::Others { keep, .. }, .. }, outcome } => {
             *keep == id && (outcome.ended.is_some() || outcome.position > 0)
         }
@@ -386,9 +396,11 @@ fn is_about(what: &What, about: SessionId) -> bool {
             Target::Session { id, .. } => *id == about,
             _ => true,
         },
-        What::Rotated { id, .. } | What::Changed { id } | What::Lives { id, .. } | What::Dead { id, .. } => {
-            *id == about
-        }
+        What::Rotated { id, .. }
+        | What::Changed { id }
+        | What::Labelled { id }
+        | What::Lives { id, .. }
+        | What::Dead { id, .. } => *id == about,
     }
 }
 

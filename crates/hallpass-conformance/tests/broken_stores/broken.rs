@@ -79,6 +79,13 @@ impl Broken {
         self.defect == defect
     }
 
+    /// The last entry was never written.
+    fn unlog(&self) {
+        let mut tables = self.data.inner.tables();
+        tables.log.pop_back();
+        tables.head -= 1;
+    }
+
     fn row(&self, id: SessionId) -> Option<Record> {
         self.data.inner.tables().rows.get(&id).cloned()
     }
@@ -267,9 +274,7 @@ impl Store for Broken {
             }
         }
         if self.is(D::RotateIsNotLogged) && answer == Write::Done(()) {
-            let mut tables = self.data.inner.tables();
-            tables.log.pop_back();
-            tables.head -= 1;
+            self.unlog();
         }
         Ok(answer)
     }
@@ -286,7 +291,13 @@ impl Store for Broken {
             Some(row) if self.is(D::LabelOfForeignSession) => {
                 self.data.inner.set_label(id, &row.session.user, label, now).await
             }
-            _ => self.data.inner.set_label(id, owner, label, now).await,
+            _ => {
+                let answer = self.data.inner.set_label(id, owner, label, now).await;
+                if self.is(D::LabelIsNotLogged) && matches!(answer, Ok(Write::Done(()))) {
+                    self.unlog();
+                }
+                answer
+            }
         }
     }
 

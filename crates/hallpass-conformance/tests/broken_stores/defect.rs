@@ -18,6 +18,7 @@ pub(crate) enum Defect {
     RotateWithoutCompare,
     RotateIsNotLogged,
     LabelOfForeignSession,
+    LabelIsNotLogged,
     AttributesWithoutCompare,
     AttributesDecidedOutsideTheLock,
     RevokeIgnoresOwner,

@@ -37,6 +37,7 @@ const CAUGHT_BY: &[(Defect, &str)] = &[
     (D::RotateWithoutCompare, "rotate::another_hash_is_a_conflict"),
     (D::RotateIsNotLogged, "rotate::the_secret_is_replaced_and_nothing_else"),
     (D::LabelOfForeignSession, "label::a15_a_foreign_session_is_gone"),
+    (D::LabelIsNotLogged, "label::the_owner_names_it"),
     (D::AttributesWithoutCompare, "attributes::a47_another_version_is_a_conflict"),
     (D::AttributesDecidedOutsideTheLock, "attributes::a47_twenty_increments_at_once_lose_none"),
     (D::RevokeIgnoresOwner, "revoke::a15_a_foreign_session_is_left_alone"),

@@ -1,5 +1,8 @@
+local now, id = tonumber(ARGV[2]), ARGV[3]
 local r = load(KEYS[B + 1])
-if not lives(r, tonumber(ARGV[1])) or r.user ~= ARGV[2] then return { 'gone' } end
-r.label = ARGV[3]
+if not lives(r, now) or r.user ~= ARGV[4] then return answer({ 'gone' }) end
+r.label = ARGV[5]
 write(r)
-return { 'done' }
+begin()
+emit('c', id, now)
+return answer({ 'done' })
