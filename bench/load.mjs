@@ -1,4 +1,4 @@
-// Requests per second and CPU time per request of one handler in three forms, in interleaved rounds:
+// Requests per second and CPU time per request of one handler in several forms, in interleaved rounds:
 // node load.mjs PROGRAM ROUNDS [sqlite|postgres|mariadb|redis]
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,8 @@ const [program, roundsText, engine = "sqlite"] = process.argv.slice(2);
 const rounds = Number(roundsText);
 const SESSIONS = 100_000;
 const SECONDS = 2;
-const MODES = ["bare", "by-hand", "hallpass"];
+// Signed tokens need no database: once is enough.
+const MODES = ["bare", "by-hand", "strict", "cached", ...(engine === "sqlite" ? ["hs256", "eddsa"] : [])];
 const directory = mkdtempSync(join(tmpdir(), "hallpass-load-"));
 const tokens = join(directory, "tokens");
 const services = join(import.meta.dirname, "../scripts/services");
@@ -54,11 +55,12 @@ async function serve(mode) {
 try {
   execFileSync(program, ["prepare", database.url, tokens, String(SESSIONS)], { stdio: "inherit" });
   // Each connection walks through all tokens in its own order, without locality.
-  const script = join(directory, "walk.lua");
-  writeFileSync(
-    script,
-    `local tokens = {}
-for line in io.lines("${tokens}") do tokens[#tokens + 1] = line end
+  const walk = (file) => {
+    const script = `${file}.lua`;
+    writeFileSync(
+      script,
+      `local tokens = {}
+for line in io.lines("${file}") do tokens[#tokens + 1] = line end
 local step = 0
 request = function()
   step = (step + 61803) % #tokens
@@ -68,7 +70,12 @@ done = function(summary)
   io.write(string.format("RESULT %d %d %d\\n", summary.requests, summary.duration, summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))
 end
 `,
-  );
+    );
+    return script;
+  };
+  const own = walk(tokens);
+  const scripts = { hs256: `${tokens}.hs256`, eddsa: `${tokens}.eddsa` };
+  for (const mode of ["hs256", "eddsa"]) scripts[mode] = walk(scripts[mode]);
   const servers = {};
   for (const mode of MODES) servers[mode] = await serve(mode);
   const figures = Object.fromEntries(MODES.map((mode) => [mode, { rate: [], cpu: [] }]));
@@ -76,7 +83,7 @@ end
     for (const mode of MODES) {
       const { address, child } = servers[mode];
       const before = cpuMicros(child.pid);
-      const output = execFileSync("taskset", ["-c", "1", "wrk", "-t1", "-c64", `-d${SECONDS}s`, "-s", script, `http://${address}/`], { encoding: "utf8" });
+      const output = execFileSync("taskset", ["-c", "1", "wrk", "-t1", "-c64", `-d${SECONDS}s`, "-s", scripts[mode] ?? own, `http://${address}/`], { encoding: "utf8" });
       const [, requests, micros, errors] = output.match(/RESULT (\d+) (\d+) (\d+)/).map(Number);
       if (errors > 0) throw new Error(`${mode}: ${errors} answers were errors\n${output}`);
       if (round < 0) continue; // warm-up

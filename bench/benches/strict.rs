@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use hallpass::{Token, Validation};
+use hallpass::{Token, Validation, ValidationMode};
 use hallpass_bench::by_hand::{self, read, reader};
 use hallpass_bench::{fill, open};
 
@@ -16,7 +16,7 @@ fn strict(criterion: &mut Criterion) {
     let path = directory.join("sessions.db");
     let (sessions, tokens) = runtime.block_on(async {
         let url = format!("sqlite:{}", path.display());
-        let sessions = open(&url).await.expect("a database");
+        let sessions = open(&url, ValidationMode::Strict).await.expect("a database");
         let tokens = fill(&sessions, SESSIONS).await.expect("sessions");
         by_hand::fill(&url, &tokens).await.expect("the hand-written table");
         (sessions, tokens)

@@ -1,6 +1,7 @@
-//! What the benchmarks share: databases with many sessions, and the hand-written peers that read one row of them.
+//! What the benchmarks share: databases with many sessions, the hand-written peers that read one row of them, and signed tokens.
 
 pub mod by_hand;
+pub mod jwt;
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use hallpass::mysql::{MysqlOptions, MysqlStore};
 use hallpass::postgres::{PostgresOptions, PostgresStore};
 use hallpass::redis::{RedisOptions, RedisStore};
 use hallpass::sqlite::{SqliteOptions, SqliteStore};
-use hallpass::{Attributes, Class, Client, Policies, Policy, Sessions, SignIn, Store, UserId};
+use hallpass::{Attributes, Class, Client, Policies, Policy, Sessions, SignIn, Store, UserId, ValidationMode};
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -26,11 +27,11 @@ pub async fn store(url: &str) -> Result<Arc<dyn Store>, Error> {
 }
 
 /// Sessions over it, with a limit that lets one user have many.
-pub async fn open(url: &str) -> Result<Sessions, Error> {
+pub async fn open(url: &str, mode: ValidationMode) -> Result<Sessions, Error> {
     let policies = Policies::default();
     let mut web: Policy = policies.of(&Class::WEB).clone();
     web.max_per_user = None;
-    Ok(Sessions::builder(store(url).await?).policies(policies.with(Class::WEB, web)?).build()?)
+    Ok(Sessions::builder(store(url).await?).policies(policies.with(Class::WEB, web)?).validation(mode).build()?)
 }
 
 /// Creates `count` sessions, one for each user, and returns their tokens.

@@ -42,6 +42,7 @@ mod session;
 mod session_handle;
 mod session_json;
 mod state;
+mod strict_session;
 mod timestamps;
 mod web;
 
@@ -55,6 +56,7 @@ pub use self_service::{MIN_CLEANUP_SECRET_BYTES, SelfService, self_service};
 pub use session::Session;
 pub use session_handle::{RotationError, SessionHandle, SignInError, Unavailable};
 pub use session_json::{DeviceJson, SessionJson};
+pub use strict_session::StrictSession;
 pub use timestamps::rfc3339;
 pub use web::{Web, WebBuilder, WebError};
 

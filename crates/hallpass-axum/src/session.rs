@@ -55,6 +55,15 @@ pub(crate) fn required(parts: &Parts) -> Result<Session, Refusal> {
     }
 }
 
+/// As [`required`], not from memory.
+pub(crate) async fn strictly_required(parts: &Parts) -> Result<Session, Refusal> {
+    match exchange(parts)?.look_strictly().await {
+        Ok(Some(session)) => Ok(Session(session)),
+        Ok(None) => Err(Refusal::NotSignedIn),
+        Err(_) => Err(Refusal::Unavailable),
+    }
+}
+
 /// Who reads the answer, as far as the layer's settings are at hand.
 pub(crate) fn audience(parts: &Parts) -> Audience {
     match exchange(parts) {

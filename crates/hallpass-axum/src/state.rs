@@ -82,24 +82,30 @@ impl Exchange {
     }
 
     fn decided(web: Web, presented: Presented, outcome: Result<Validation, StoreError>) -> Self {
+        let progress = Self::progress(&web, &presented, outcome);
+        let undecided = progress.is_none();
+        Self::new(web, presented, undecided, progress.unwrap_or_default())
+    }
+
+    /// What a check comes to; `None` if the store did not answer.
+    fn progress(web: &Web, presented: &Presented, outcome: Result<Validation, StoreError>) -> Option<Progress> {
         let has_cookie = presented.cookies > 0;
-        let (undecided, progress) = match outcome {
+        match outcome {
             Ok(Validation::Live { session, renewed }) => {
                 let expires_at = if renewed && has_cookie { web.sessions().cookie_expires_at(&session) } else { None };
                 let cookie = expires_at.map_or(CookieChange::Keep, CookieChange::Extend);
-                (false, Progress { session: Some(session), issued: None, cookie })
+                Some(Progress { session: Some(session), issued: None, cookie })
             }
             Ok(Validation::Invalid(reason)) => {
                 let dead = has_cookie && !has_successor(&reason);
                 let cookie = if dead { CookieChange::ClearIfLooked } else { CookieChange::Keep };
-                (false, Progress { cookie, ..Progress::default() })
+                Some(Progress { cookie, ..Progress::default() })
             }
             Err(error) => {
                 tracing::error!(target: "hallpass", error = %error, "a session could not be checked; the request has neither a session nor none");
-                (true, Progress::default())
+                None
             }
-        };
-        Self::new(web, presented, undecided, progress)
+        }
     }
 
     fn new(web: Web, presented: Presented, undecided: bool, found: Progress) -> Self {
@@ -118,6 +124,23 @@ impl Exchange {
             return Err(Undecided);
         }
         Ok(self.read(|progress| progress.session.clone()))
+    }
+
+    /// As [`Exchange::look`], but not from memory: what may have been accepted from there is read from the store now.
+    pub(crate) async fn look_strictly(&self) -> Result<Option<Arc<Session>>, Undecided> {
+        let found = self.look()?;
+        let sessions = self.web.sessions();
+        let (Some(_), Some(token)) = (&found, self.presented.only()) else { return Ok(found) };
+        // A token that was made meanwhile is as the store has it.
+        if !sessions.is_cached() || self.issued().is_some() {
+            return Ok(found);
+        }
+        let strict = sessions.strictly();
+        let outcome = self.web.within(strict.validate(token)).await;
+        let Some(progress) = Self::progress(&self.web, &self.presented, outcome) else { return Err(Undecided) };
+        let session = progress.session.clone();
+        *self.change() = progress;
+        Ok(session)
     }
 
     /// The token that a verb issued during this request.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{Event, Sessions, Timestamp};
+use crate::{Event, Sessions, Timestamp, following};
 
 /// How often last-seen times are written.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(15);
@@ -30,6 +30,8 @@ pub struct BackgroundStatus {
     pub last_seen: TaskStatus,
     /// Removing dead rows.
     pub sweep: TaskStatus,
+    /// Following the revocation log; `None` in the strict mode.
+    pub follow: Option<TaskStatus>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +47,10 @@ impl TaskRecord {
             last_success: (at > 0).then(|| Timestamp::from_millis(at)),
             failures: self.failures.load(Ordering::Relaxed),
         }
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn succeeded(&self, now: Timestamp) {
@@ -77,11 +83,15 @@ impl Background {
             "sweep",
             interval,
             sessions.clone(),
-            stopped,
+            stopped.clone(),
             |sessions| async move { sessions.sweep_in_background().await.map(drop).map_err(|error| error.to_string()) },
             |sessions| &sessions.inner.sweep_task,
         ));
-        Self { sessions, stop, tasks: vec![flush, sweep] }
+        let mut tasks = vec![flush, sweep];
+        if sessions.inner.cache.is_some() {
+            tasks.push(tokio::spawn(following::run(sessions.clone(), stopped)));
+        }
+        Self { sessions, stop, tasks }
     }
 
     /// Stops the tasks and writes the last-seen times that are still in memory. Takes at most about 20 seconds.
@@ -146,6 +156,6 @@ async fn supervise<F>(
 }
 
 fn fail(task: &'static str, sessions: &Sessions, record: &TaskRecord, error: String) {
-    record.failures.fetch_add(1, Ordering::Relaxed);
+    record.failed();
     sessions.emit(&Event::TaskFailed { task, error });
 }

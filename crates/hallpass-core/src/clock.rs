@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::shim::{AtomicI64, AtomicU64, Ordering};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
 ///
@@ -64,19 +65,78 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// How long the machine has been running, in nanoseconds from some fixed moment. Nobody sets it, and it goes on while the machine sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Uptime(u64);
+
+impl Uptime {
+    /// An uptime from nanoseconds.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Later by `duration`.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long ago `earlier` was; zero when it was not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// Where the current time comes from. One clock decides every deadline of a node.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine has been running, sleep included. The lease of cached validation counts on it: between two nodes, and on one, it must run
+    /// at the true rate, however the wall clock is set.
+    fn uptime(&self) -> Uptime;
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
     }
+
+    fn uptime(&self) -> Uptime {
+        (**self).uptime()
+    }
 }
 
-/// The machine's wall clock.
+/// Both clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) wall: Timestamp,
+    pub(crate) uptime: Uptime,
+}
+
+impl Reading {
+    /// The uptime last: it is the one that a lease is compared with.
+    pub(crate) fn of(clock: &dyn Clock) -> Self {
+        let wall = clock.now();
+        Self { wall, uptime: clock.uptime() }
+    }
+
+    /// How far the wall clock is ahead of the uptime, in milliseconds: it changes only when somebody sets the clock, or the machine loses time.
+    pub(crate) fn offset(self) -> i64 {
+        let uptime = i64::try_from(self.uptime.0 / 1_000_000).unwrap_or(i64::MAX);
+        self.wall.0.saturating_sub(uptime)
+    }
+}
+
+/// The machine's own clocks: the wall clock, and `CLOCK_BOOTTIME` on Linux (on other systems the monotonic clock, which counts sleep on macOS and Windows).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -86,9 +146,28 @@ impl Clock for SystemClock {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::EPOCH.plus(since_epoch)
     }
+
+    /// `Instant` would not do on Linux: it stands still while the machine sleeps.
+    #[cfg(target_os = "linux")]
+    fn uptime(&self) -> Uptime {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Uptime(
+            u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000)
+                + u64::try_from(time.tv_nsec).unwrap_or(0),
+        )
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+    fn uptime(&self) -> Uptime {
+        static BEGAN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+        // Not 0, which would be no lease.
+        Uptime(1).plus(BEGAN.elapsed())
+    }
 }
 
-/// A clock that moves only when told, for tests. Clones share the same time.
+/// A clock that moves only when told, for tests. Clones share the same time. Its uptime moves with [`ManualClock::advance`] alone, as the one of a machine
+/// whose wall clock is set.
 ///
 /// ```
 /// use hallpass_core::{Clock, ManualClock, Timestamp};
@@ -99,24 +178,30 @@ impl Clock for SystemClock {
 /// assert_eq!(clock.now().as_millis(), 3_000);
 /// ```
 #[derive(Debug, Clone)]
-pub struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<Manual>);
+
+#[derive(Debug)]
+struct Manual {
+    wall: AtomicI64,
+    uptime: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that stands at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(AtomicI64::new(now.0)))
+        Self(Arc::new(Manual { wall: AtomicI64::new(now.0), uptime: AtomicU64::new(1) }))
     }
 
-    /// Moves forward.
+    /// Moves forward, the uptime too.
     pub fn advance(&self, by: Duration) {
-        let now = self.now().plus(by);
-        self.0.store(now.0, Ordering::SeqCst);
+        self.set(self.now().plus(by));
+        self.0.uptime.store(self.uptime().plus(by).0, Ordering::SeqCst);
     }
 
-    /// Jumps to `now`, backwards too.
+    /// Jumps to `now`, backwards too. The uptime stays.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.0, Ordering::SeqCst);
+        self.0.wall.store(now.0, Ordering::SeqCst);
     }
 }
 
@@ -129,7 +214,11 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.0.wall.load(Ordering::SeqCst))
+    }
+
+    fn uptime(&self) -> Uptime {
+        Uptime(self.0.uptime.load(Ordering::SeqCst))
     }
 }
 

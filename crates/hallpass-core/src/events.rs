@@ -1,8 +1,9 @@
 //! What happened, as typed values.
 
 use std::fmt;
+use std::time::Duration;
 
-use crate::{Actor, Class, EndReason, Invalid, SessionId, UserId};
+use crate::{Actor, Class, EndReason, FlushReason, Invalid, SessionId, UserId};
 
 /// Something that happened to sessions. Events name sessions by public id and never carry a token or a hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +107,21 @@ pub enum Event {
         /// Ended sessions past their retention.
         ended: u64,
     },
+    /// This node could not follow the revocation log in time: until it can, it reads the store for each check.
+    LeaseLost {
+        /// What the store said last; `None` when it answered, but too late.
+        error: Option<String>,
+    },
+    /// It follows the log again and answers from memory.
+    LeaseRegained {
+        /// For how long it had read the store for each check.
+        after: Duration,
+    },
+    /// Everything in memory was forgotten.
+    CacheFlushed {
+        /// Why.
+        reason: FlushReason,
+    },
     /// A background task failed; it goes on at its next turn.
     TaskFailed {
         /// The task.
@@ -173,6 +189,15 @@ impl EventSink for TracingEvents {
             }
             Event::Swept { expired, ended } => {
                 tracing::info!(target: TARGET, event = "sessions_swept", expired, ended, "dead sessions removed");
+            }
+            Event::LeaseLost { error } => {
+                tracing::warn!(target: TARGET, event = "lease_lost", error = ?error, "the revocation log was not read in time; each check reads the store");
+            }
+            Event::LeaseRegained { after } => {
+                tracing::info!(target: TARGET, event = "lease_regained", after_ms = after.as_millis() as u64, "the revocation log is followed again; checks are answered from memory");
+            }
+            Event::CacheFlushed { reason } => {
+                tracing::warn!(target: TARGET, event = "cache_flushed", reason = %reason, "sessions in memory were forgotten");
             }
             Event::TaskFailed { task, error } => {
                 tracing::error!(target: TARGET, event = "task_failed", task, error = ?error, "background task failed; it is tried again");

@@ -11,7 +11,7 @@ use crate::{SessionId, Timestamp};
 /// At most this many sessions wait for a flush (about 3 MiB); more are dropped and counted: the time shown in a list is then older.
 const CAPACITY: usize = 65_536;
 /// A time that is newer than the stored one by less than this is not worth a write.
-const GRANULARITY: Duration = Duration::from_secs(60);
+pub(crate) const GRANULARITY: Duration = Duration::from_secs(60);
 
 /// A bounded buffer with at most one time per session.
 #[derive(Debug, Default)]

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::background::TaskRecord;
+use crate::cache::{Cache, Forgetting};
+use crate::clock::Reading;
+use crate::follower::Follower;
 use crate::last_seen::LastSeenBuffer;
 use crate::store::{
     Created, Filter, Health, Limit, Listing, Page, Reauthentication, Record, Revocation, Rotation, Store, Target, Write,
 };
 use crate::sweeper::{self, Rest, SweepProgress, SweepSettings};
-use crate::validation::Check;
+use crate::validation::{CachedCheck, Check};
 use crate::{
-    Actor, Attributes, Authentication, Background, BackgroundStatus, Class, Client, Clock, EndReason, Entropy,
-    EntropyError, Event, EventSink, Label, OnLimit, Pepper, Policies, Policy, Session, SessionId, SessionsBuilder,
-    SignIn, State, StoreError, Timestamp, Token, TokenHash, UserId, Validation, ValidationMode,
+    Actor, Attributes, Authentication, Background, BackgroundStatus, CacheStatus, Class, Client, Clock, EndReason,
+    Entropy, EntropyError, Event, EventSink, Followed, Label, OnLimit, Pepper, Policies, Policy, Session, SessionId,
+    SessionsBuilder, SignIn, State, StoreError, Timestamp, Token, TokenHash, UserId, Validation,
 };
 
 /// How many rows behind a mark a revocation settles itself; the sweeper does the rest.
@@ -107,6 +110,8 @@ pub enum AttributesOutcome {
 #[derive(Debug, Clone)]
 pub struct Sessions {
     pub(crate) inner: Arc<Inner>,
+    /// Checks read the store, whatever the mode.
+    pub(crate) strict: bool,
 }
 
 #[derive(Debug)]
@@ -117,11 +122,13 @@ pub(crate) struct Inner {
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) policies: ArcSwap<Policies>,
     pub(crate) pepper: Option<Pepper>,
-    pub(crate) mode: ValidationMode,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) follower: tokio::sync::Mutex<Follower>,
     pub(crate) sweep: SweepSettings,
     pub(crate) last_seen: LastSeenBuffer,
     pub(crate) last_seen_task: TaskRecord,
     pub(crate) sweep_task: TaskRecord,
+    pub(crate) follow_task: TaskRecord,
 }
 
 impl Sessions {
@@ -150,6 +157,7 @@ impl Sessions {
             let record = Record { session: new_session(id, &sign_in, policy, now), token_hash: self.hash(&token) };
             match self.inner.store.create(&record, now, limit(policy, now)).await? {
                 Created::Created { evicted } => {
+                    self.forget_sessions(&evicted);
                     let Record { session, .. } = record;
                     self.emit(&Event::Created { id, user: session.user.clone(), class: session.class.clone() });
                     for id in &evicted {
@@ -200,18 +208,23 @@ impl Sessions {
         self.create(sign_in).await
     }
 
-    /// Checks a token. One read; one write more when an extension is due (at most once per `update_age`).
+    /// Checks a token. In the strict mode, one read; one write more when an extension is due (at most once per `update_age`). In the cached mode
+    /// neither, as long as the session is in memory, no extension is due and this node has its lease.
     ///
     /// # Errors
-    /// When the store could not be read: answer 503, neither "signed in" nor "signed out" (G8).
+    /// When the store had to be read and could not be: answer 503, neither "signed in" nor "signed out" (G8).
     pub async fn validate(&self, token: &Token) -> Result<Validation, StoreError> {
-        let policies = self.policies();
-        match self.inner.mode {
-            ValidationMode::Strict => self.check(&policies).strict(token, self.hash(token)).await,
+        let policies = self.inner.policies.load();
+        let hash = self.hash(token);
+        if let Some(validation) = self.accept_from_memory(&policies, token, hash) {
+            return Ok(validation);
         }
+        // Held over a wait for the store it would be in the way of others.
+        let policies = Guard::into_inner(policies);
+        self.check(&policies).strict(token, hash).await
     }
 
-    /// Checks a token as [`Sessions::validate`] does if that takes no waiting: the store reads on the calling thread
+    /// Checks a token as [`Sessions::validate`] does if that takes no waiting: the session is in memory, or the store reads on the calling thread
     /// ([`Store::find_now`]), and no extension is due. `None` otherwise, with nothing done: then call [`Sessions::validate`].
     ///
     /// For callers on a hot path, which need no future, no time-out and no allocation for one: it spares a request behind the web layer a
@@ -221,9 +234,30 @@ impl Sessions {
     /// As [`Sessions::validate`].
     pub fn validate_now(&self, token: &Token) -> Option<Result<Validation, StoreError>> {
         let policies = self.inner.policies.load();
-        match self.inner.mode {
-            ValidationMode::Strict => self.check(&policies).strict_now(token, self.hash(token)),
+        let hash = self.hash(token);
+        match self.accept_from_memory(&policies, token, hash) {
+            Some(validation) => Some(Ok(validation)),
+            None => self.check(&policies).strict_now(token, hash),
         }
+    }
+
+    /// The same sessions, but each check reads the store, as in the strict mode: for a route on which a session that was revoked a moment ago on another node must not
+    /// pass. Cheap; shares everything.
+    #[must_use]
+    pub fn strictly(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), strict: true }
+    }
+
+    /// Whether checks may be answered from memory.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.inner.cache.is_some() && !self.strict
+    }
+
+    fn accept_from_memory(&self, policies: &Policies, token: &Token, hash: TokenHash) -> Option<Validation> {
+        let cache = self.inner.cache.as_ref().filter(|_| !self.strict)?;
+        let check = CachedCheck { cache, policies, clock: &*self.inner.clock, last_seen: &self.inner.last_seen };
+        check.accept(token, hash)
     }
 
     fn check<'a>(&'a self, policies: &'a Policies) -> Check<'a> {
@@ -232,8 +266,26 @@ impl Sessions {
             policies,
             events: &*self.inner.events,
             last_seen: &self.inner.last_seen,
+            cache: self.inner.cache.as_ref(),
             now: self.now(),
         }
+    }
+
+    /// Reads what the revocation log has got since the last time, forgets what it names, and extends the lease of the cached mode; nothing in the strict one.
+    /// The background tasks do this. One reading of the store, two at the first time.
+    ///
+    /// # Errors
+    /// When the store fails: the lease goes on until it is over, and checks read the store then.
+    pub async fn follow(&self) -> Result<Followed, StoreError> {
+        let Some(cache) = &self.inner.cache else { return Ok(Followed::default()) };
+        let mut follower = self.inner.follower.lock().await;
+        follower.turn(&*self.inner.store, cache, &*self.inner.clock, &*self.inner.events).await
+    }
+
+    /// What the cache holds and how far it has followed the log; `None` in the strict mode.
+    #[must_use]
+    pub fn cache_status(&self) -> Option<CacheStatus> {
+        Some(self.inner.cache.as_ref()?.status(Reading::of(&*self.inner.clock)))
     }
 
     /// Replaces the secret of a live session, keeping its id and deadlines: after a change of privileges. One read, one durable commit;
@@ -295,7 +347,10 @@ impl Sessions {
             now,
             reauthentication,
         };
-        match self.inner.store.rotate(&rotation).await? {
+        let changed = Forgetting::session(self.inner.cache.as_ref(), session.id);
+        let rotated = self.inner.store.rotate(&rotation).await;
+        drop(changed);
+        match rotated? {
             Write::Done(()) => {
                 self.emit(&Event::Rotated { id: session.id, user: session.user.clone(), reauthenticated });
                 Ok(Issued { token, session, evicted: Vec::new() })
@@ -415,7 +470,15 @@ impl Sessions {
         reason: EndReason,
     ) -> Result<crate::store::RevokeOutcome, StoreError> {
         let revocation = Revocation { target, now: self.now(), by: by.clone(), reason };
+        // Before the answer, and whatever it is: where the connection broke at the commit, nobody knows whether it was made.
+        let _forgetting = Forgetting::target(self.inner.cache.as_ref(), &revocation.target);
         self.inner.store.revoke(&revocation).await
+    }
+
+    fn forget_sessions(&self, ids: &[SessionId]) {
+        if let Some(cache) = &self.inner.cache {
+            ids.iter().for_each(|id| cache.forget_session(*id));
+        }
     }
 
     /// Names one of `owner`'s live sessions, or takes its name away. Whether there was such a session. One write.
@@ -423,6 +486,7 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn set_label(&self, id: SessionId, owner: &UserId, label: Option<&Label>) -> Result<bool, StoreError> {
+        let _changed = Forgetting::session(self.inner.cache.as_ref(), id);
         Ok(matches!(self.inner.store.set_label(id, owner, label, self.now()).await?, Write::Done(())))
     }
 
@@ -436,6 +500,7 @@ impl Sessions {
         attributes: &Attributes,
     ) -> Result<AttributesOutcome, StoreError> {
         let expected = session.attributes_version;
+        let _changed = Forgetting::session(self.inner.cache.as_ref(), session.id);
         Ok(match self.inner.store.set_attributes(session.id, expected, attributes, self.now()).await? {
             Write::Done(version) => AttributesOutcome::Updated(version),
             Write::Conflict => AttributesOutcome::Conflict,
@@ -509,7 +574,11 @@ impl Sessions {
     /// How the background tasks are doing.
     #[must_use]
     pub fn background_status(&self) -> BackgroundStatus {
-        BackgroundStatus { last_seen: self.inner.last_seen_task.status(), sweep: self.inner.sweep_task.status() }
+        BackgroundStatus {
+            last_seen: self.inner.last_seen_task.status(),
+            sweep: self.inner.sweep_task.status(),
+            follow: self.inner.cache.as_ref().map(|_| self.inner.follow_task.status()),
+        }
     }
 
     /// What the store says about itself. May count rows.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::background::TaskRecord;
+use crate::cache::Cache;
 use crate::last_seen::LastSeenBuffer;
 use crate::sessions::Inner;
 use crate::{
@@ -21,11 +22,13 @@ pub struct SettingsError(pub String);
 #[derive(Debug)]
 pub struct SessionsBuilder {
     inner: Inner,
+    mode: ValidationMode,
 }
 
 impl SessionsBuilder {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
+            mode: ValidationMode::Strict,
             inner: Inner {
                 store,
                 clock: Arc::new(SystemClock),
@@ -33,11 +36,13 @@ impl SessionsBuilder {
                 events: Arc::new(TracingEvents),
                 policies: ArcSwap::from_pointee(Policies::default()),
                 pepper: None,
-                mode: ValidationMode::Strict,
+                cache: None,
+                follower: tokio::sync::Mutex::default(),
                 sweep: SweepSettings::default(),
                 last_seen: LastSeenBuffer::default(),
                 last_seen_task: TaskRecord::default(),
                 sweep_task: TaskRecord::default(),
+                follow_task: TaskRecord::default(),
             },
         }
     }
@@ -80,7 +85,7 @@ impl SessionsBuilder {
     /// How checks are answered.
     #[must_use]
     pub fn validation(mut self, mode: ValidationMode) -> Self {
-        self.inner.mode = mode;
+        self.mode = mode;
         self
     }
 
@@ -95,7 +100,7 @@ impl SessionsBuilder {
     ///
     /// # Errors
     /// When settings contradict each other.
-    pub fn build(self) -> Result<Sessions, SettingsError> {
+    pub fn build(mut self) -> Result<Sessions, SettingsError> {
         let sweep = &self.inner.sweep;
         if sweep.batch == 0 || sweep.batch > 10_000 {
             return Err(SettingsError(format!("sweep batch must be 1 to 10000 rows, not {}", sweep.batch)));
@@ -103,6 +108,10 @@ impl SessionsBuilder {
         if sweep.log_retention.as_secs() < 3600 {
             return Err(SettingsError(String::from("the revocation log must be kept for at least 1 hour")));
         }
-        Ok(Sessions { inner: Arc::new(self.inner) })
+        if let ValidationMode::Cached(settings) = self.mode {
+            settings.check().map_err(SettingsError)?;
+            self.inner.cache = Some(Cache::new(settings));
+        }
+        Ok(Sessions { inner: Arc::new(self.inner), strict: false })
     }
 }

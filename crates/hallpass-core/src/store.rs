@@ -346,7 +346,7 @@ pub enum ChangeKind {
         /// The session.
         SessionId,
     ),
-    /// A session lives on with another token or other attributes: drop what is cached of it.
+    /// A session lives on with another token, another label or other attributes: drop what is cached of it.
     Changed(
         /// The session.
         SessionId,
@@ -413,7 +413,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Replaces the secret, durably. One conditional write; [`Write::Conflict`] when another rotation was first.
     async fn rotate(&self, rotation: &Rotation) -> Result<Write<()>, StoreError>;
 
-    /// Names a live session of `owner`, or takes the name away. [`Write::Gone`] for foreign ones too (A15).
+    /// Names a live session of `owner`, or takes the name away, with its entry in the log. [`Write::Gone`] for foreign ones too (A15).
     async fn set_label(
         &self,
         id: SessionId,
@@ -422,7 +422,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         now: Timestamp,
     ) -> Result<Write<()>, StoreError>;
 
-    /// Replaces the attributes of a live session if their version is still `expected`; answers the new version.
+    /// Replaces the attributes of a live session if their version is still `expected`, with its entry in the log; answers the new version.
     async fn set_attributes(
         &self,
         id: SessionId,

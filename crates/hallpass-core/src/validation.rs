@@ -3,10 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::last_seen::LastSeenBuffer;
+use crate::cache::{Cache, CacheSettings, Filling};
+use crate::clock::Reading;
+use crate::last_seen::{GRANULARITY, LastSeenBuffer};
 use crate::policy::Deadlines;
 use crate::store::{Record, Renewal, Renewed, Store};
-use crate::{Ended, Event, EventSink, Policies, Policy, Session, State, StoreError, Timestamp, Token, TokenHash};
+use crate::{
+    Clock, Ended, Event, EventSink, Policies, Policy, Session, State, StoreError, Timestamp, Token, TokenHash,
+};
 
 /// How checks are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +19,15 @@ pub enum ValidationMode {
     /// Every check reads the store: one that starts after a revocation was acknowledged does not accept the session (G1).
     #[default]
     Strict,
+    /// Checks are answered from memory while this node follows the revocation log, and read the store otherwise. No node accepts a session later than a lease
+    /// after its revocation was acknowledged (G3), and the node that revokes refuses at once (G4). [`Sessions::strictly`](crate::Sessions::strictly) checks as
+    /// [`ValidationMode::Strict`] does, where that is too long.
+    ///
+    /// It takes [`Sessions::start_background`](crate::Sessions::start_background), which follows the log.
+    Cached(
+        /// The lease, how often the log is read, and how much memory is used.
+        CacheSettings,
+    ),
 }
 
 /// What a check found.
@@ -65,13 +78,49 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// What a check works with. Cached validation will stand in front of [`Check::strict`] with the same signature.
+/// What a check works with.
 pub(crate) struct Check<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) policies: &'a Policies,
     pub(crate) events: &'a dyn EventSink,
     pub(crate) last_seen: &'a LastSeenBuffer,
+    pub(crate) cache: Option<&'a Cache>,
     pub(crate) now: Timestamp,
+}
+
+/// What a check from memory works with. It reads the clock itself, last.
+pub(crate) struct CachedCheck<'a> {
+    pub(crate) cache: &'a Cache,
+    pub(crate) policies: &'a Policies,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) last_seen: &'a LastSeenBuffer,
+}
+
+impl CachedCheck<'_> {
+    /// The session, if memory is enough to accept it. No reading of the store, no wait. `None` sends the check to the store: nothing is refused from memory,
+    /// since another node may have extended the session or replaced its secret.
+    pub(crate) fn accept(&self, token: &Token, hash: TokenHash) -> Option<Validation> {
+        let hit = self.cache.find(token.id())?;
+        if !hit.token_hash.matches(&hash) {
+            return None;
+        }
+        let policy = self.policies.of(&hit.session.class);
+        let deadlines = policy.effective(&hit.session);
+        // The moment of the decision.
+        let now = Reading::of(self.clock);
+        let is_live = deadlines.absolute > now.wall && deadlines.idle > now.wall;
+        let is_due = hit.session.renewed_at <= now.wall.minus(policy.update_age);
+        if !is_live || is_due || !hit.is_good(now) {
+            return None;
+        }
+        if let Some(stored) = hit.accept(self.cache, now, GRANULARITY) {
+            self.last_seen.note(token.id(), stored, now.wall);
+        }
+        let mut session = hit.session;
+        session.idle_expires_at = deadlines.idle;
+        session.absolute_expires_at = deadlines.absolute;
+        Some(Validation::Live { session: Arc::new(session), renewed: false })
+    }
 }
 
 /// What a read row says about a token. Moved once, so its size costs less than a box.
@@ -86,24 +135,38 @@ enum Decision {
 impl Check<'_> {
     /// One read; one write more when an extension is due.
     pub(crate) async fn strict(&self, token: &Token, hash: TokenHash) -> Result<Validation, StoreError> {
+        let filling = self.cache.map(Cache::begin);
         let found = match self.store.find_now(token.id()) {
             Some(found) => found?,
             None => self.store.find(token.id()).await?,
         };
-        match self.decide(token, hash, found) {
-            Decision::Done(validation) => Ok(validation),
-            Decision::Due(session) => self.renew(token, hash, session).await,
-        }
+        let validation = match self.decide(token, hash, found) {
+            Decision::Done(validation) => validation,
+            Decision::Due(session) => self.renew(token, hash, session).await?,
+        };
+        self.keep(filling, hash, &validation);
+        Ok(validation)
     }
 
     /// As [`Check::strict`] where that takes no waiting: the store answers at once, and no extension is due.
     pub(crate) fn strict_now(&self, token: &Token, hash: TokenHash) -> Option<Result<Validation, StoreError>> {
+        let filling = self.cache.map(Cache::begin);
         match self.store.find_now(token.id())? {
             Ok(found) => match self.decide(token, hash, found) {
-                Decision::Done(validation) => Some(Ok(validation)),
+                Decision::Done(validation) => {
+                    self.keep(filling, hash, &validation);
+                    Some(Ok(validation))
+                }
                 Decision::Due(_) => None,
             },
             Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Keeps in memory what was found to live, as it was read at the moment that `filling` took. The secret was the current one then.
+    fn keep(&self, filling: Option<Filling>, hash: TokenHash, validation: &Validation) {
+        if let (Some(cache), Some(filling), Validation::Live { session, .. }) = (self.cache, filling, validation) {
+            cache.keep(filling, session, hash);
         }
     }
 

@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hallpass_core::{
-    AbsoluteTimeout, Authentication, Class, Client, Event, Invalid, Policies, Policy, SignIn, Timestamp,
+    AbsoluteTimeout, Authentication, CacheSettings, Class, Client, Event, Invalid, Policies, Policy, SignIn, Timestamp,
+    ValidationMode,
 };
 use proptest::prelude::*;
-use support::{DAY, HOUR, House, house, seconds, user};
+use support::{DAY, HOUR, House, house, house_with, seconds, user};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -252,6 +253,7 @@ async fn agree(house: &House, steps: Vec<Step>) {
                 house.sessions.set_policies(web(policy(max, update, absolute)));
             }
             Step::Request => {
+                house.sessions.follow().await.unwrap();
                 let answer = house.live(&issued.token).await;
                 assert_eq!(answer.is_some(), alive, "at {now:?}");
                 let Some((session, renewed)) = answer else { continue };
@@ -291,6 +293,8 @@ proptest! {
     #[test]
     fn a51_every_history_agrees_with_the_rules(steps in proptest::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(agree(&house(Policies::default()), steps));
+        for mode in [ValidationMode::Strict, ValidationMode::Cached(CacheSettings::default())] {
+            runtime.block_on(agree(&house_with(Policies::default(), mode), steps.clone()));
+        }
     }
 }

@@ -45,7 +45,7 @@ impl Engine {
             ended_retention: settings.ended_retention,
             ..SweepSettings::default()
         };
-        let mut builder = Sessions::builder(store).policies(policies).sweep(sweep);
+        let mut builder = Sessions::builder(store).policies(policies).sweep(sweep).validation(settings.validation);
         if let Some(pepper) = &settings.pepper {
             builder = builder.pepper(Pepper::new(pepper.expose_secret().as_bytes()).context("setting pepper")?);
         }

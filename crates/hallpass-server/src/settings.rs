@@ -27,20 +27,12 @@ pub use self::error::{Origin, SettingsError};
 pub use self::policy::{ClassOverride, PolicySettings, SessionLimit};
 pub use self::sources::Sources;
 use self::values::Problem;
-use hallpass_core::{AbsoluteTimeout, OnLimit, Preset};
+use hallpass_core::{AbsoluteTimeout, CacheSettings, OnLimit, Preset, ValidationMode};
 
 /// Least length of a configured secret, in bytes (threat A31): 32 bytes cannot be guessed.
 pub const MIN_SECRET_BYTES: usize = 32;
 
 const MAKE_SECRET: &str = "make one with: openssl rand -base64 32";
-
-/// How a request's session is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Validation {
-    /// Against the store, each time.
-    Strict,
-}
 
 /// Form of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,7 +80,7 @@ pub struct Settings {
     /// Key for the hashes of token secrets.
     pub pepper: Option<SecretString>,
     /// How sessions are checked.
-    pub validation: Validation,
+    pub validation: ValidationMode,
     /// The session policy.
     pub policy: PolicySettings,
     /// Proxies whose forwarded address is believed.
@@ -144,15 +136,7 @@ impl Settings {
             },
             || "info".to_owned(),
         )?;
-        let validation = read.or(
-            "validation",
-            |text| match text {
-                "strict" => Ok(Validation::Strict),
-                "cached" => Err(("cached validation is not in this version".to_owned(), "use strict".to_owned())),
-                _ => Err(choice("validation", text)),
-            },
-            || Validation::Strict,
-        )?;
+        let validation = resolve_validation(&read)?;
         let log_format = read.or(
             "log_format",
             |text| match text {
@@ -252,6 +236,33 @@ fn resolve_password(read: &Reader<'_>) -> Result<PasswordCost, SettingsError> {
         iterations: read.or("password.iterations", |text| values::count(text, 1, 20), || default.iterations)?,
         parallelism: read.or("password.parallelism", |text| values::count(text, 1, 16), || default.parallelism)?,
     })
+}
+
+fn resolve_validation(read: &Reader<'_>) -> Result<ValidationMode, SettingsError> {
+    let mut cache = CacheSettings::default();
+    let lease = |text: &str| {
+        let lease = values::duration(text)?;
+        if lease > Duration::from_secs(300) {
+            return Err((
+                format!("{text:?} is longer than 5 minutes"),
+                "choose how long a revoked session may still be accepted elsewhere".to_owned(),
+            ));
+        }
+        Ok(lease)
+    };
+    cache.lease = read.or("cache.lease", lease, || cache.lease)?;
+    cache.poll = cache.lease / 4;
+    let mebibytes = read.get("cache.memory_mib", |text| values::count(text, 1, 1_048_576))?;
+    cache.bytes = mebibytes.map_or(cache.bytes, |mebibytes| u64::from(mebibytes) << 20);
+    read.or(
+        "validation",
+        |text| match text {
+            "strict" => Ok(ValidationMode::Strict),
+            "cached" => Ok(ValidationMode::Cached(cache)),
+            _ => Err(choice("validation", text)),
+        },
+        || ValidationMode::Strict,
+    )
 }
 
 fn resolve_policy(read: &Reader<'_>) -> Result<PolicySettings, SettingsError> {

@@ -23,7 +23,7 @@ use http::request::Parts;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::rejection::{Audience, Refusal, SessionRejection, exchange};
-use crate::session::required;
+use crate::session::strictly_required;
 use crate::state::Exchange;
 use crate::{Session, Web, WebError, security_headers};
 
@@ -152,8 +152,9 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn of(parts: &Parts, audience: Audience) -> Result<Self, SessionRejection> {
-        match required(parts).and_then(|session| Ok((session, exchange(parts)?))) {
+    /// By the store, in the cached mode too: a device that was signed out a moment ago by another server must not see or end the others.
+    async fn of(parts: &Parts, audience: Audience) -> Result<Self, SessionRejection> {
+        match strictly_required(parts).await.and_then(|session| Ok((session, exchange(parts)?))) {
             Ok((session, exchange)) => Ok(Self { session, exchange: Arc::clone(exchange), audience }),
             Err(refusal) => Err(SessionRejection { refusal, audience }),
         }
@@ -180,6 +181,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = SessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
-        Self::of(parts, Audience::Program)
+        Self::of(parts, Audience::Program).await
     }
 }

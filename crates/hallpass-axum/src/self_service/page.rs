@@ -89,7 +89,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = SessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
-        Caller::of(parts, audience(parts)).map(Self)
+        Caller::of(parts, audience(parts)).await.map(Self)
     }
 }
 

@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use hallpass_axum::{
-    ClientAddress, FreshSession, RotationError, SelfService, Session, SessionHandle, SignInError, Unavailable, Web,
-    WebBuilder, self_service,
+    ClientAddress, FreshSession, RotationError, SelfService, Session, SessionHandle, SignInError, StrictSession,
+    Unavailable, Web, WebBuilder, self_service,
 };
 use hallpass_core::{
     Attributes, AttributesOutcome, Authentication, Class, Event, EventSink, ManualClock, Policies, Sessions, SignIn,
-    UserId,
+    UserId, ValidationMode,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -62,6 +62,7 @@ pub(crate) struct Options {
     pub(crate) public_url: Option<String>,
     pub(crate) secret: Option<&'static str>,
     pub(crate) policies: Policies,
+    pub(crate) validation: ValidationMode,
     pub(crate) web: fn(WebBuilder) -> WebBuilder,
 }
 
@@ -71,6 +72,7 @@ impl Default for Options {
             public_url: None,
             secret: Some(SECRET),
             policies: Policies::default(),
+            validation: ValidationMode::Strict,
             web: |web| web.sign_in_path("/signin"),
         }
     }
@@ -95,6 +97,7 @@ impl App {
             .clock(clock.clone())
             .events(events.clone())
             .policies(options.policies)
+            .validation(options.validation)
             .build()
             .unwrap();
         let public_url = options.public_url.unwrap_or_else(|| format!("http://{address}"));
@@ -145,6 +148,7 @@ pub(crate) fn router(web: &Web, secret: Option<&str>, gate: Gate) -> Router {
         .route("/me", get(me).post(me))
         .route("/maybe", get(maybe))
         .route("/fresh", get(fresh).post(fresh))
+        .route("/strict", get(strict))
         .route("/rotate", post(rotate))
         .route("/reauthenticate", post(reauthenticate))
         .route("/sign-out", post(sign_out))
@@ -195,6 +199,10 @@ async fn maybe(session: Option<Session>) -> String {
 }
 
 async fn fresh(session: FreshSession) -> String {
+    session.user.to_string()
+}
+
+async fn strict(session: StrictSession) -> String {
     session.user.to_string()
 }
 

@@ -4,6 +4,7 @@
 mod app;
 mod bad_input;
 mod browser;
+mod cached;
 mod cleanup;
 mod concurrency;
 mod cookie_life;

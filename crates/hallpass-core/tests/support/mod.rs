@@ -14,7 +14,7 @@ use hallpass_core::store::{
 };
 use hallpass_core::{
     Attributes, Event, EventSink, Invalid, Issued, Label, ManualClock, Policies, Session, SessionId, Sessions, SignIn,
-    Store, StoreError, Timestamp, Token, UserId, Validation,
+    Store, StoreError, Timestamp, Token, UserId, Validation, ValidationMode,
 };
 
 pub const HOUR: u64 = 3600;
@@ -52,17 +52,28 @@ impl EventSink for Recorder {
 #[derive(Debug, Default)]
 pub struct Probe {
     pub store: MemoryStore,
+    pub finds: AtomicU64,
     pub renewals: AtomicU64,
     pub touches: AtomicU64,
     pub sweeps: AtomicU64,
     pub down: AtomicBool,
+    /// Revocations are made, and the answer is lost.
+    pub answers_get_lost: AtomicBool,
     pub read_only: AtomicBool,
     pub panic_in_sweep: AtomicBool,
     /// Reads take waiting, as in a store behind a network.
     pub answers_later: AtomicBool,
+    /// What happens while a question and its answer are on their way.
+    pub travel: Option<fn()>,
 }
 
 impl Probe {
+    fn travel(&self) {
+        if let Some(travel) = self.travel {
+            travel();
+        }
+    }
+
     fn reading(&self) -> Result<(), StoreError> {
         if self.down.load(Ordering::SeqCst) { Err(StoreError::unavailable("switched off by the test")) } else { Ok(()) }
     }
@@ -84,13 +95,18 @@ impl Store for Probe {
         self.store.create(new, now, limit).await
     }
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
+        self.finds.fetch_add(1, Ordering::SeqCst);
         self.reading()?;
-        self.store.find(id).await
+        self.travel();
+        let found = self.store.find(id).await;
+        self.travel();
+        found
     }
     fn find_now(&self, id: SessionId) -> Option<Result<Option<Record>, StoreError>> {
         if self.answers_later.load(Ordering::SeqCst) {
             return None;
         }
+        self.finds.fetch_add(1, Ordering::SeqCst);
         Some(self.reading().and_then(|()| self.store.find_now(id).expect("the model answers at once")))
     }
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
@@ -100,7 +116,10 @@ impl Store for Probe {
     }
     async fn rotate(&self, rotation: &Rotation) -> Result<Write<()>, StoreError> {
         self.writing()?;
-        self.store.rotate(rotation).await
+        self.travel();
+        let rotated = self.store.rotate(rotation).await;
+        self.travel();
+        rotated
     }
     async fn set_label(
         &self,
@@ -132,7 +151,13 @@ impl Store for Probe {
     }
     async fn revoke(&self, revocation: &Revocation) -> Result<RevokeOutcome, StoreError> {
         self.writing()?;
-        self.store.revoke(revocation).await
+        self.travel();
+        let revoked = self.store.revoke(revocation).await;
+        self.travel();
+        if self.answers_get_lost.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("the answer was lost by the test"));
+        }
+        revoked
     }
     async fn settle(&self, batch: u32, now: Timestamp) -> Result<Settled, StoreError> {
         self.writing()?;
@@ -154,7 +179,11 @@ impl Store for Probe {
         self.store.sweepable(sweep).await
     }
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
-        self.store.changes_since(position, limit).await
+        self.reading()?;
+        self.travel();
+        let changes = self.store.changes_since(position, limit).await;
+        self.travel();
+        changes
     }
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {
         self.store.migrate().await
@@ -174,12 +203,23 @@ pub struct House {
 }
 
 pub fn house(policies: Policies) -> House {
+    house_with(policies, ValidationMode::Strict)
+}
+
+pub fn house_with(policies: Policies, mode: ValidationMode) -> House {
+    let probe = Arc::new(Probe::default());
+    house_on(&probe, policies, mode)
+}
+
+/// A node on a store that others may use too.
+pub fn house_on(probe: &Arc<Probe>, policies: Policies, mode: ValidationMode) -> House {
     use hallpass_core::Clock as _;
-    let (clock, events, probe) = (ManualClock::default(), Recorder::default(), Arc::new(Probe::default()));
+    let (clock, events, probe) = (ManualClock::default(), Recorder::default(), Arc::clone(probe));
     let sessions = Sessions::builder(Arc::clone(&probe) as Arc<dyn Store>)
         .policies(policies)
         .clock(clock.clone())
         .events(events.clone())
+        .validation(mode)
         .build()
         .unwrap();
     let start = clock.now();

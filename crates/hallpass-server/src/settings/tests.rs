@@ -3,7 +3,7 @@ use std::ffi::OsString;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
-use hallpass_core::{AbsoluteTimeout, OnLimit, Preset};
+use hallpass_core::{AbsoluteTimeout, OnLimit, Preset, ValidationMode};
 
 use super::*;
 
@@ -320,8 +320,26 @@ fn lists_switches_and_words() {
     assert_eq!(settings.log_format, LogFormat::Json);
     let settings = given().env("HALLPASS_TRUSTED_PROXIES", "10.0.0.0/8,::1").settings();
     assert_eq!(settings.trusted_proxies.len(), 2);
-    let error = given().env("HALLPASS_VALIDATION", "cached").error();
-    assert!(error.contains("not in this version"), "{error}");
+    let error = given().env("HALLPASS_VALIDATION", "jwt").error();
+    assert!(error.contains("strict, cached"), "{error}");
+}
+
+#[test]
+fn validation_is_strict_unless_cached_is_asked_for() {
+    assert_eq!(given().settings().validation, ValidationMode::Strict);
+    let of = |given: Given| match given.env("HALLPASS_VALIDATION", "cached").settings().validation {
+        ValidationMode::Cached(cache) => (cache.lease.as_millis(), cache.poll.as_millis(), cache.bytes),
+        mode => panic!("{mode:?}"),
+    };
+    assert_eq!(of(given()), (2_000, 500, 64 << 20));
+    let chosen = given().toml("[cache]\nlease = \"8s\"\nmemory_mib = 1");
+    assert_eq!(of(chosen), (8_000, 2_000, 1 << 20));
+    for (name, text, word) in
+        [("LEASE", "6m", "5 minutes"), ("LEASE", "2", "unit"), ("MEMORY_MIB", "0", "whole number")]
+    {
+        let error = given().env(&format!("HALLPASS_CACHE_{name}"), text).error();
+        assert!(error.contains(word) && error.contains(name), "{error}");
+    }
 }
 
 #[test]

@@ -1,0 +1,455 @@
+//! Checks from memory: what they cost, what they never do, and when they read the store again.
+#![expect(clippy::unwrap_used, reason = "a test stops at what should not fail")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hallpass_core::store::{Sweep, Target};
+use hallpass_core::{
+    Actor, Attributes, Authentication, CacheSettings, Class, Client, EndReason, Event, FlushReason, Invalid, Issued,
+    Label, OnLimit, Policies, Sessions, SignIn, Store, Timestamp, Validation, ValidationMode,
+};
+use support::{DAY, HOUR, House, Probe, house_on, house_with, seconds, user};
+
+const LEASE: Duration = Duration::from_secs(2);
+
+fn cached() -> ValidationMode {
+    ValidationMode::Cached(CacheSettings::default())
+}
+
+/// A node that has its lease.
+async fn node() -> House {
+    let house = house_with(Policies::default(), cached());
+    house.sessions.follow().await.unwrap();
+    house
+}
+
+/// Another one on the same store.
+async fn neighbour(house: &House) -> House {
+    let other = house_on(&house.probe, Policies::default(), cached());
+    other.sessions.follow().await.unwrap();
+    other
+}
+
+fn finds(house: &House) -> u64 {
+    house.probe.finds.load(Ordering::SeqCst)
+}
+
+/// How often a check of the token reads the store, and whether it is accepted.
+async fn reads(house: &House, issued: &Issued) -> (u64, bool) {
+    let before = finds(house);
+    let accepted = house.live(&issued.token).await.is_some();
+    (finds(house) - before, accepted)
+}
+
+const FROM_MEMORY: (u64, bool) = (0, true);
+const FROM_THE_STORE: (u64, bool) = (1, true);
+
+#[tokio::test]
+async fn a_session_in_memory_costs_no_reading_and_no_write() {
+    let house = node().await;
+    let issued = house.sign_in("alice").await;
+    assert_eq!(reads(&house, &issued).await, FROM_THE_STORE);
+    for second in 1..10 * HOUR {
+        house.clock.advance(seconds(1));
+        house.sessions.follow().await.unwrap();
+        if second % 600 == 0 {
+            house.sessions.flush_last_seen().await.unwrap();
+        }
+        assert_eq!(reads(&house, &issued).await, FROM_MEMORY, "second {second}");
+    }
+    assert_eq!(house.probe.renewals.load(Ordering::SeqCst), 0);
+    assert_eq!(house.probe.touches.load(Ordering::SeqCst), 59, "one batch of last-seen times a flush");
+    let shown = house.sessions.show(issued.session.id).await.unwrap().unwrap();
+    assert_eq!(shown.last_seen_at, house.start.plus(seconds(10 * HOUR - 660)), "what was noted is written");
+    let status = house.sessions.cache_status().unwrap();
+    assert_eq!((status.hits, status.misses, status.entries), (10 * HOUR - 1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_renewal_is_made_when_it_is_due_and_remembered() {
+    let house = node().await;
+    let issued = house.sign_in("alice").await;
+    reads(&house, &issued).await;
+    house.clock.advance(seconds(DAY));
+    house.sessions.follow().await.unwrap();
+    let (session, renewed) = house.live(&issued.token).await.unwrap();
+    assert!(renewed);
+    assert_eq!(session.idle_expires_at, house.start.plus(seconds(31 * DAY)));
+    assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
+    let (again, renewed) = house.live(&issued.token).await.unwrap();
+    assert!(!renewed && again.idle_expires_at == session.idle_expires_at);
+    assert_eq!(house.probe.renewals.load(Ordering::SeqCst), 1);
+}
+
+/// What memory answers is what the store would.
+#[tokio::test]
+async fn the_session_from_memory_is_the_one_of_the_store() {
+    let house = node().await;
+    let mut sign_in = SignIn::new(user("älice")).class(Class::REMEMBERED);
+    sign_in.client = Client::new(Some("2001:db8::1".parse().unwrap()), Some(b"Browser/1.0"));
+    sign_in.authentication = Authentication { methods: vec!["pwd".into(), "otp".into()], source: "test".into() };
+    sign_in.attributes = Some(Attributes::from_json(r#"{"tenant":"acme"}"#).unwrap());
+    let issued = house.sessions.create(sign_in).await.unwrap();
+    let label = Label::new("Kitchen tablet").unwrap();
+    assert!(house.sessions.set_label(issued.session.id, &user("älice"), label.as_ref()).await.unwrap());
+    let from_store = house.live(&issued.token).await.unwrap();
+    let before = finds(&house);
+    assert_eq!(house.live(&issued.token).await.unwrap(), from_store);
+    assert_eq!(finds(&house), before);
+    assert_eq!(from_store.0.label, label);
+}
+
+#[tokio::test]
+async fn g3_without_a_lease_each_check_reads_the_store() {
+    let house = house_with(Policies::default(), cached());
+    let issued = house.sign_in("alice").await;
+    for _ in 0..2 {
+        assert_eq!(reads(&house, &issued).await, FROM_THE_STORE, "the log was never read");
+    }
+    house.sessions.follow().await.unwrap();
+    assert_eq!(reads(&house, &issued).await, FROM_THE_STORE, "what was read before the lease began is not used");
+    assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
+    house.clock.advance(LEASE - Duration::from_millis(1));
+    assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
+    house.clock.advance(Duration::from_millis(1));
+    for _ in 0..2 {
+        assert_eq!(reads(&house, &issued).await, FROM_THE_STORE, "the lease is over");
+    }
+    house.sessions.follow().await.unwrap();
+    assert_eq!(reads(&house, &issued).await, FROM_MEMORY, "nothing was revoked meanwhile");
+}
+
+/// R24: an unreachable store is an error once the lease is over, never "signed in" and never "signed out".
+#[tokio::test]
+async fn r24_without_its_store_a_node_answers_for_one_lease_and_then_not_at_all() {
+    let house = node().await;
+    let issued = house.sign_in("alice").await;
+    reads(&house, &issued).await;
+    house.probe.down.store(true, Ordering::SeqCst);
+    house.clock.advance(LEASE / 2);
+    assert!(house.sessions.follow().await.is_err());
+    assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
+    house.clock.advance(LEASE / 2);
+    assert!(house.check(&issued.token).await.is_err());
+    house.probe.down.store(false, Ordering::SeqCst);
+    assert_eq!(reads(&house, &issued).await, FROM_THE_STORE);
+}
+
+#[tokio::test]
+async fn a_strict_check_reads_the_store_whatever_is_in_memory() {
+    let (house, by) = (node().await, Actor::operator("test"));
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    assert!(other.live(&issued.token).await.is_some());
+    house.sessions.revoke(issued.session.id, None, &by, EndReason::Revoked).await.unwrap();
+    assert_eq!(reads(&other, &issued).await, FROM_MEMORY, "the other node has not heard of it");
+    let strict = other.sessions.strictly();
+    assert!(matches!(strict.validate(&issued.token).await.unwrap(), Validation::Invalid(Invalid::Ended(_))));
+    assert!(matches!(strict.validate_now(&issued.token), Some(Ok(Validation::Invalid(_)))));
+}
+
+type Act = for<'a> fn(&'a House, &'a Issued) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Every way in which a session ends or changes.
+const ACTS: [(&str, bool, Act); 11] = [
+    ("revoke", true, |house, issued| {
+        Box::pin(async {
+            let by = Actor::operator("test");
+            house.sessions.revoke(issued.session.id, None, &by, EndReason::Revoked).await.unwrap();
+        })
+    }),
+    ("sign out", true, |house, issued| Box::pin(async { assert!(house.sessions.end(&issued.token).await.unwrap()) })),
+    ("revoke a user", true, |house, issued| {
+        Box::pin(async {
+            let by = Actor::operator("test");
+            house.sessions.revoke_user(&issued.session.user, &by, EndReason::Revoked).await.unwrap();
+        })
+    }),
+    ("revoke others", true, |house, _| {
+        Box::pin(async {
+            let keep = house.sign_in("alice").await.session;
+            house.sessions.revoke_others(&keep, &Actor::operator("test"), EndReason::Revoked).await.unwrap();
+        })
+    }),
+    ("revoke everyone", true, |house, _| {
+        Box::pin(async {
+            house.sessions.revoke_everyone(&Actor::operator("test")).await.unwrap();
+        })
+    }),
+    ("the limit", true, |house, issued| {
+        Box::pin(async {
+            let mut policy = house.sessions.policies().of(&issued.session.class).clone();
+            policy.max_per_user = Some(1);
+            policy.on_limit = OnLimit::EvictOldest;
+            house.sessions.set_policies(Policies::default().with(Class::WEB, policy).unwrap());
+            assert_eq!(house.sign_in("alice").await.evicted, [issued.session.id]);
+        })
+    }),
+    ("another user signs in over it", true, |house, issued| {
+        Box::pin(async {
+            let tokens = [hallpass_core::Token::parse(issued.token.expose().as_str().as_bytes()).unwrap()];
+            drop(house.sessions.sign_in(&tokens, SignIn::new(user("bob"))).await.unwrap());
+        })
+    }),
+    ("rotate", true, |house, issued| Box::pin(async { drop(house.sessions.rotate(&issued.token).await.unwrap()) })),
+    ("authenticate again", true, |house, issued| {
+        Box::pin(async {
+            let sessions = &house.sessions;
+            drop(sessions.reauthenticate(&issued.token, Authentication::default(), Client::default()).await.unwrap());
+        })
+    }),
+    ("attributes", false, |house, issued| {
+        Box::pin(async {
+            let attributes = Attributes::from_json(r#"{"role":"admin"}"#).unwrap();
+            house.sessions.set_attributes(&issued.session, &attributes).await.unwrap();
+        })
+    }),
+    ("a label", false, |house, issued| {
+        Box::pin(async {
+            let label = Label::new("Laptop").unwrap();
+            house.sessions.set_label(issued.session.id, &issued.session.user, label.as_ref()).await.unwrap();
+        })
+    }),
+];
+
+/// R10, R22: on the node that did it, from the answer on (G4).
+#[tokio::test]
+async fn r10_every_change_is_in_effect_at_once_where_it_was_made() {
+    for (name, ends, act) in ACTS {
+        let house = node().await;
+        let issued = house.sign_in("alice").await;
+        reads(&house, &issued).await;
+        assert_eq!(reads(&house, &issued).await, FROM_MEMORY, "{name}");
+        act(&house, &issued).await;
+        assert_eq!(reads(&house, &issued).await, (1, !ends), "{name}");
+    }
+}
+
+/// R22: on another node, when it has read the log (G3): each of them is in the log.
+#[tokio::test]
+async fn r22_every_change_reaches_the_other_nodes_by_the_log() {
+    for (name, ends, act) in ACTS {
+        let house = node().await;
+        let other = neighbour(&house).await;
+        let issued = house.sign_in("alice").await;
+        reads(&other, &issued).await;
+        act(&house, &issued).await;
+        assert_eq!(reads(&other, &issued).await, FROM_MEMORY, "{name}: it has not read the log");
+        other.sessions.follow().await.unwrap();
+        assert_eq!(reads(&other, &issued).await, (1, !ends), "{name}");
+    }
+}
+
+/// R23: nobody knows whether it was made, so it is not answered from memory.
+#[tokio::test]
+async fn r23_a_revocation_whose_answer_was_lost_is_forgotten_all_the_same() {
+    let house = node().await;
+    let issued = house.sign_in("alice").await;
+    reads(&house, &issued).await;
+    house.probe.answers_get_lost.store(true, Ordering::SeqCst);
+    let by = Actor::operator("test");
+    assert!(house.sessions.revoke(issued.session.id, None, &by, EndReason::Revoked).await.is_err());
+    assert_eq!(reads(&house, &issued).await, (1, false));
+    house.probe.answers_get_lost.store(false, Ordering::SeqCst);
+    assert_eq!(house.sessions.revoke(issued.session.id, None, &by, EndReason::Revoked).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_asked_of_the_store_and_changes_nothing_in_memory() {
+    let house = node().await;
+    let issued = house.sign_in("alice").await;
+    reads(&house, &issued).await;
+    let forged = hallpass_core::Token::generate(issued.session.id, &hallpass_core::OsEntropy).unwrap();
+    for _ in 0..3 {
+        let before = finds(&house);
+        assert_eq!(house.refused(&forged).await, Invalid::WrongSecret);
+        assert_eq!(finds(&house), before + 1);
+    }
+    assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
+    let unknown =
+        hallpass_core::Token::generate(hallpass_core::SessionId::from_bytes([9; 16]), &hallpass_core::OsEntropy);
+    assert_eq!(house.refused(&unknown.unwrap()).await, Invalid::Unknown);
+    assert_eq!(house.sessions.cache_status().unwrap().entries, 1, "what is not there takes no memory");
+}
+
+/// A session that another node extended lives on here, past the deadline that this one had read.
+#[tokio::test]
+async fn a_deadline_in_memory_refuses_nobody() {
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    reads(&other, &issued).await;
+    house.clock.advance(seconds(20 * DAY));
+    assert!(house.live(&issued.token).await.unwrap().1, "extended");
+    other.clock.advance(seconds(40 * DAY));
+    other.sessions.follow().await.unwrap();
+    assert!(reads(&other, &issued).await.1);
+}
+
+async fn flushed_by(act: impl AsyncFnOnce(&House, &Arc<Probe>), reason: FlushReason) {
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    reads(&other, &issued).await;
+    act(&house, &house.probe).await;
+    other.sessions.follow().await.unwrap();
+    assert_eq!(other.events.count(|event| *event == Event::CacheFlushed { reason }), 1, "{:?}", other.events.all());
+    assert_eq!(reads(&other, &issued).await, FROM_THE_STORE);
+    assert_eq!(reads(&other, &issued).await, FROM_MEMORY, "and it goes on");
+}
+
+async fn revoke_some(house: &House, count: usize) {
+    for _ in 0..count {
+        house.sign_in("bob").await;
+        house.sessions.revoke_user(&user("bob"), &Actor::operator("test"), EndReason::Revoked).await.unwrap();
+    }
+}
+
+/// R19: entries that are not kept any more may have named any session.
+#[tokio::test]
+async fn r19_a_log_that_was_trimmed_beyond_the_place_of_a_node_empties_it() {
+    let trimmed = async |house: &House, probe: &Arc<Probe>| {
+        revoke_some(house, 3).await;
+        let now = house.sessions.now();
+        let sweep = Sweep {
+            expired_before: Timestamp::EPOCH,
+            ended_before: Timestamp::EPOCH,
+            log_before: now,
+            batch: 100,
+            commits: 1,
+        };
+        while probe.store.sweep(&sweep).await.unwrap().more {}
+    };
+    flushed_by(trimmed, FlushReason::Trimmed).await;
+}
+
+#[tokio::test]
+async fn r5_another_incarnation_of_the_log_empties_a_node() {
+    flushed_by(
+        async |_: &House, probe: &Arc<Probe>| probe.store.tables().incarnation = [7; 16],
+        FlushReason::Incarnation,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn r5_a_log_that_went_back_empties_a_node() {
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    let backup = house.probe.store.tables().clone();
+    revoke_some(&house, 2).await;
+    other.sessions.follow().await.unwrap();
+    reads(&other, &issued).await;
+    *house.probe.store.tables() = backup;
+    other.sessions.follow().await.unwrap();
+    assert_eq!(other.events.count(|event| matches!(event, Event::CacheFlushed { reason: FlushReason::WentBack })), 1);
+    assert_eq!(reads(&other, &issued).await, FROM_THE_STORE);
+}
+
+/// The same number of entries, but others.
+#[tokio::test]
+async fn r5_a_log_that_went_back_and_counted_on_empties_a_node() {
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    reads(&other, &issued).await;
+    let backup = house.probe.store.tables().clone();
+    revoke_some(&house, 1).await;
+    other.sessions.follow().await.unwrap();
+    assert_eq!(reads(&other, &issued).await, FROM_MEMORY);
+    *house.probe.store.tables() = backup;
+    house.sessions.revoke(issued.session.id, None, &Actor::operator("test"), EndReason::Revoked).await.unwrap();
+    other.sessions.follow().await.unwrap();
+    assert_eq!(reads(&other, &issued).await, (1, false), "the entry at the place that was reached is another one");
+}
+
+#[tokio::test]
+async fn a_node_that_is_far_behind_forgets_everything_and_one_that_is_not_catches_up() {
+    let far = async |house: &House, probe: &Arc<Probe>| {
+        let mut tables = probe.store.tables();
+        for _ in 0..20_001 {
+            tables.append(hallpass_core::store::ChangeKind::User(user("bob")), house.sessions.now());
+        }
+    };
+    flushed_by(far, FlushReason::FarBehind).await;
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    reads(&other, &issued).await;
+    for _ in 0..5_000 {
+        let now = house.sessions.now();
+        house.probe.store.tables().append(hallpass_core::store::ChangeKind::User(user("bob")), now);
+    }
+    house.sessions.revoke(issued.session.id, None, &Actor::operator("test"), EndReason::Revoked).await.unwrap();
+    assert_eq!(other.sessions.follow().await.unwrap().applied, 5_001);
+    assert_eq!(reads(&other, &issued).await, (1, false));
+}
+
+/// R20: it does not look at the sessions.
+#[tokio::test]
+async fn r20_the_end_of_a_hundred_thousand_sessions_in_memory_takes_no_longer_than_of_one() {
+    let house = node().await;
+    let mut policy = house.sessions.policies().of(&Class::WEB).clone();
+    policy.max_per_user = None;
+    house.sessions.set_policies(Policies::default().with(Class::WEB, policy).unwrap());
+    let mut issued = Vec::new();
+    for _ in 0..100_000 {
+        let one = house.sign_in("alice").await;
+        assert!(house.live(&one.token).await.is_some());
+        issued.push(one);
+    }
+    assert_eq!(house.sessions.cache_status().unwrap().entries, 100_000);
+    let revocation = hallpass_core::store::Revocation {
+        target: Target::User(user("alice")),
+        now: house.sessions.now(),
+        by: Actor::operator("test"),
+        reason: EndReason::Revoked,
+    };
+    // By another node, so that what is measured is the following alone.
+    house.probe.store.revoke(&revocation).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    house.sessions.follow().await.unwrap();
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(5), "{took:?}");
+    for one in issued.iter().step_by(997) {
+        assert!(house.live(&one.token).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let mut settings = CacheSettings::default();
+    settings.bytes = 256 << 10;
+    let house = house_with(Policies::default(), ValidationMode::Cached(settings));
+    house.sessions.follow().await.unwrap();
+    for n in 0..5_000 {
+        let mut sign_in = SignIn::new(user(&format!("user {n}")));
+        sign_in.client = Client::new(None, Some(format!("Browser {n} {}", "x".repeat(300)).as_bytes()));
+        let issued = house.sessions.create(sign_in).await.unwrap();
+        assert!(house.live(&issued.token).await.is_some());
+    }
+    let status = house.sessions.cache_status().unwrap();
+    assert!(status.bytes <= settings.bytes && status.bytes > settings.bytes / 2, "{status:?}");
+    assert!((200..1_000).contains(&status.entries), "{status:?}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused_by_name() {
+    let build = |change: fn(&mut CacheSettings)| {
+        let mut settings = CacheSettings::default();
+        change(&mut settings);
+        let store = Arc::new(Probe::default()) as Arc<dyn Store>;
+        Sessions::builder(store).validation(ValidationMode::Cached(settings)).build().map(drop).map_err(|e| e.0)
+    };
+    assert_eq!(build(|_| ()), Ok(()));
+    assert!(build(|settings| settings.lease = Duration::from_millis(99)).unwrap_err().contains("lease"));
+    assert!(build(|settings| settings.lease = Duration::from_secs(301)).unwrap_err().contains("lease"));
+    assert!(build(|settings| settings.poll = Duration::from_millis(700)).unwrap_err().contains("666"));
+    assert!(build(|settings| settings.poll = Duration::ZERO).unwrap_err().contains("10ms"));
+    assert!(build(|settings| settings.bytes = 1).unwrap_err().contains("65536"));
+}

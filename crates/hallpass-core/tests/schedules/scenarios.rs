@@ -1,0 +1,206 @@
+//! What happens at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hallpass_core::{Client, Clock as _, ManualClock, Token};
+use shuttle::future::block_on;
+use shuttle::thread;
+
+use crate::explore;
+use crate::given::{Acknowledged, Given, LEASE, What, accepts, follow, revoke};
+
+const STEP: Duration = Duration::from_millis(700);
+
+/// A node revokes while it checks: from the answer on it refuses (G4), and goes on refusing (G5).
+fn own_revocation(what: What) {
+    let given = Arc::new(Given::nodes(1));
+    let issued = Arc::new(given.sign_in("alice"));
+    let acknowledged = Arc::new(Acknowledged::default());
+    let checks = {
+        let (given, issued, acknowledged) = (Arc::clone(&given), Arc::clone(&issued), Arc::clone(&acknowledged));
+        thread::spawn(move || {
+            for _ in 0..3 {
+                let was_acknowledged = acknowledged.at().is_some();
+                let accepted = accepts(&given.nodes[0], &issued.token);
+                assert!(!(accepted && was_acknowledged), "accepted after this node had revoked it");
+            }
+        })
+    };
+    revoke(&given.nodes[0], what, &issued.session);
+    acknowledged.now(&given.clock);
+    checks.join().unwrap();
+    assert!(!accepts(&given.nodes[0], &issued.token), "accepted in the end");
+}
+
+/// One node revokes, another one follows the log and checks, and time passes.
+fn foreign_revocation(what: What) {
+    let given = Arc::new(Given::nodes(2));
+    let issued = Arc::new(given.sign_in("alice"));
+    let acknowledged = Arc::new(Acknowledged::default());
+    assert!(accepts(&given.nodes[1], &issued.token));
+    let mut threads = Vec::new();
+    let clock = given.clock.clone();
+    threads.push(thread::spawn(move || passing(&clock, 5)));
+    {
+        let given = Arc::clone(&given);
+        threads.push(thread::spawn(move || (0..2).for_each(|_| follow(&given.nodes[1]))));
+    }
+    {
+        let (given, issued, acknowledged) = (Arc::clone(&given), Arc::clone(&issued), Arc::clone(&acknowledged));
+        threads.push(thread::spawn(move || (0..3).for_each(|_| acknowledged.check(&given, 1, &issued.token))));
+    }
+    revoke(&given.nodes[0], what, &issued.session);
+    acknowledged.now(&given.clock);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    never_again(&given, &issued.token);
+}
+
+/// Checks whose answer may be either; what they read may be kept.
+fn look(given: &Given, node: usize, token: &Token) {
+    for _ in 0..2 {
+        let _ = accepts(&given.nodes[node], token);
+    }
+}
+
+fn passing(clock: &ManualClock, steps: usize) {
+    for _ in 0..steps {
+        clock.advance(STEP);
+    }
+}
+
+/// Whatever happened before: a lease later nobody accepts it, and with a new lease neither.
+fn never_again(given: &Given, token: &Token) {
+    given.later(LEASE);
+    for node in &given.nodes {
+        assert!(!accepts(node, token), "accepted a lease later");
+        follow(node);
+        assert!(!accepts(node, token), "accepted with a new lease");
+    }
+}
+
+/// A session gets another secret while its old one is checked: from the answer on the old one is dead on that node.
+fn rotation() {
+    let given = Arc::new(Given::nodes(1));
+    let issued = Arc::new(given.sign_in("alice"));
+    let checks = {
+        let (given, issued) = (Arc::clone(&given), Arc::clone(&issued));
+        thread::spawn(move || look(&given, 0, &issued.token))
+    };
+    let again = block_on(given.nodes[0].rotate(&issued.token)).unwrap();
+    assert!(!accepts(&given.nodes[0], &issued.token), "the old secret was accepted after the rotation");
+    assert!(accepts(&given.nodes[0], &again.token), "the new secret was refused");
+    checks.join().unwrap();
+    assert!(!accepts(&given.nodes[0], &issued.token), "the old secret was accepted in the end");
+    let authentication = again.session.authentication.clone();
+    let last = block_on(given.nodes[0].reauthenticate(&again.token, authentication, Client::default())).unwrap();
+    assert!(accepts(&given.nodes[0], &last.token));
+}
+
+/// More revocations than one reading of the log brings.
+fn many_revocations() {
+    let given = Arc::new(Given::nodes(2));
+    let all: Vec<_> = (0..5).map(|_| given.sign_in("alice")).collect();
+    for issued in &all {
+        assert!(accepts(&given.nodes[1], &issued.token));
+    }
+    let acknowledged = Arc::new(Acknowledged::default());
+    for issued in &all {
+        revoke(&given.nodes[0], What::Session, &issued.session);
+    }
+    acknowledged.now(&given.clock);
+    let follows = {
+        let given = Arc::clone(&given);
+        thread::spawn(move || follow(&given.nodes[1]))
+    };
+    given.later(LEASE);
+    for issued in &all {
+        acknowledged.check(&given, 1, &issued.token);
+    }
+    follows.join().unwrap();
+    for issued in &all {
+        never_again(&given, &issued.token);
+    }
+}
+
+/// The store goes back to an earlier state and counts on: the entry at the place that the node had reached is another one.
+fn restored_store() {
+    let given = Arc::new(Given::nodes(2));
+    let (first, second) = (given.sign_in("alice"), Arc::new(given.sign_in("bob")));
+    let backup = given.probe.store.tables().clone();
+    revoke(&given.nodes[0], What::Session, &first.session);
+    follow(&given.nodes[1]);
+    assert!(accepts(&given.nodes[1], &second.token));
+    *given.probe.store.tables() = backup;
+    let checks = {
+        let (given, second) = (Arc::clone(&given), Arc::clone(&second));
+        thread::spawn(move || look(&given, 1, &second.token))
+    };
+    revoke(&given.nodes[0], What::Session, &second.session);
+    follow(&given.nodes[1]);
+    checks.join().unwrap();
+    assert!(!accepts(&given.nodes[1], &second.token), "the entry was skipped");
+}
+
+/// The machine of a node is paused, and its uptime does not count that time; its wall clock is set right afterwards.
+fn paused_machine() {
+    let given = Arc::new(Given::nodes(2));
+    let issued = Arc::new(given.sign_in("alice"));
+    assert!(accepts(&given.nodes[1], &issued.token));
+    let acknowledged = Arc::new(Acknowledged::default());
+    let checks = {
+        let (given, issued, acknowledged) = (Arc::clone(&given), Arc::clone(&issued), Arc::clone(&acknowledged));
+        thread::spawn(move || (0..3).for_each(|_| acknowledged.check(&given, 1, &issued.token)))
+    };
+    revoke(&given.nodes[0], What::Session, &issued.session);
+    acknowledged.now(&given.clock);
+    given.clock.set(given.clock.now().plus(LEASE));
+    acknowledged.check(&given, 1, &issued.token);
+    checks.join().unwrap();
+}
+
+/// All of them, by name.
+pub(crate) const ALL: [(&str, fn()); 10] = [
+    ("own revocation of a session", || own_revocation(What::Session)),
+    ("own revocation of a user", || own_revocation(What::User)),
+    ("own revocation of everyone", || own_revocation(What::Everyone)),
+    ("foreign revocation of a session", || foreign_revocation(What::Session)),
+    ("foreign revocation of a user", || foreign_revocation(What::User)),
+    ("foreign revocation of everyone", || foreign_revocation(What::Everyone)),
+    ("rotation", rotation),
+    ("many revocations", many_revocations),
+    ("restored store", restored_store),
+    ("paused machine", paused_machine),
+];
+
+#[test]
+fn r12_own_revocations_are_in_effect_at_once() {
+    ALL[..3].iter().for_each(|(_, scenario)| explore(*scenario));
+}
+
+#[test]
+fn r12_foreign_revocations_are_in_effect_within_a_lease() {
+    ALL[3..6].iter().for_each(|(_, scenario)| explore(*scenario));
+}
+
+#[test]
+fn r12_a_replaced_secret_is_dead_at_once() {
+    explore(rotation);
+}
+
+#[test]
+fn r12_a_lease_waits_for_the_whole_log() {
+    explore(many_revocations);
+}
+
+#[test]
+fn r5_a_log_that_went_back_and_counted_on_is_noticed() {
+    explore(restored_store);
+}
+
+#[test]
+fn r21_a_machine_that_lost_time_has_no_lease() {
+    explore(paused_machine);
+}
