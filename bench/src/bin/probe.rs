@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use hallpass::{Token, Validation};
+use hallpass::{Token, Validation, ValidationMode};
 use hallpass_bench::by_hand::{read, reader};
 use hallpass_bench::{Error, open};
 
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
     let database = directory.join("sessions.db");
     let tokens = std::fs::read_to_string(directory.join("tokens"))?;
     let tokens: Vec<&str> = tokens.lines().collect();
-    let sessions = open(&format!("sqlite:{}", database.display())).await?;
+    let sessions = open(&format!("sqlite:{}", database.display()), ValidationMode::Strict).await?;
     let connection = reader(&database)?;
     let store = sessions.store();
     let mut taken: [(&str, Vec<u128>); 4] =

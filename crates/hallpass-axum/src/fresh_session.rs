@@ -7,12 +7,12 @@ use http::request::Parts;
 
 use crate::Session;
 use crate::rejection::{FreshSessionRejection, Refusal, exchange};
-use crate::session::{audience, required};
+use crate::session::{audience, strictly_required};
 
 /// A live session whose user authenticated within the policy's `fresh_age`; dereferences to [`hallpass_core::Session`].
 ///
 /// Use of a session does not keep it fresh: only [`SessionHandle::reauthenticate`](crate::SessionHandle::reauthenticate) and a
-/// sign-in do (A11). A stale one is refused with 401 `{"error":"reauth_required"}` and a challenge after RFC 9470, a page navigation with
+/// sign-in do (A11). In the cached mode it reads the store, as [`StrictSession`](crate::StrictSession) does. A stale one is refused with 401 `{"error":"reauth_required"}` and a challenge after RFC 9470, a page navigation with
 /// a redirect to the sign-in page.
 ///
 /// ```
@@ -46,7 +46,7 @@ impl<S: Send + Sync> FromRequestParts<S> for FreshSession {
     type Rejection = FreshSessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let fresh = required(parts).and_then(|session| {
+        let fresh = strictly_required(parts).await.and_then(|session| {
             let sessions = exchange(parts)?.web.sessions();
             if sessions.is_fresh(&session) {
                 Ok(Self(session))

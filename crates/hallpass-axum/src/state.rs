@@ -138,9 +138,17 @@ impl Exchange {
         let strict = sessions.strictly();
         let outcome = self.web.within(strict.validate(token)).await;
         let Some(progress) = Self::progress(&self.web, &self.presented, outcome) else { return Err(Undecided) };
-        let session = progress.session.clone();
-        *self.change() = progress;
-        Ok(session)
+        let mut now = self.change();
+        // A verb of this request was first: what it left is newer than what was read.
+        if now.issued.is_some() || now.session.is_none() {
+            return Ok(now.session.clone());
+        }
+        now.session = progress.session;
+        // The layer's own check may have extended the session a moment ago: its cookie still has to go out.
+        if !matches!((&progress.cookie, &now.session), (CookieChange::Keep, Some(_))) {
+            now.cookie = progress.cookie;
+        }
+        Ok(now.session.clone())
     }
 
     /// The token that a verb issued during this request.

@@ -1,5 +1,6 @@
 //! Records to begin with: fixed times, repeatable ids, no wall clock.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -93,7 +94,10 @@ impl Records {
                 absolute_expires_at: created_at.plus(90 * DAY),
                 client: Client::default(),
                 label: None,
-                authentication: Authentication { methods: vec![String::from("pwd")], source: String::from("tests") },
+                authentication: Arc::new(Authentication {
+                    methods: vec![String::from("pwd")],
+                    source: String::from("tests"),
+                }),
                 attributes: Attributes::default(),
                 attributes_version: 0,
                 state: State::Live,

@@ -296,8 +296,8 @@ impl World {
                     Reauthentication {
                         idle_expires_at,
                         absolute_expires_at,
-                        authentication: Authentication { methods: Vec::new(), source: format!("at {now:?}") },
-                        client: Client { ip: None, user_agent: Some(format!("agent of {now:?}")) },
+                        authentication: Arc::new(Authentication { methods: Vec::new(), source: format!("at {now:?}") }),
+                        client: Client { ip: None, user_agent: Some(format!("agent of {now:?}").into()) },
                     }
                 });
                 Act::Rotate(Rotation { id, old_hash, new_hash: self.records.hash(), now, reauthentication })

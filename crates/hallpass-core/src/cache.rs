@@ -68,6 +68,8 @@ impl CacheSettings {
 /// What the cache did and holds, for health checks and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheStatus {
+    /// The length of a lease, as set.
+    pub lease: Duration,
     /// How much longer this node may answer from memory; zero while it reads the store for each check.
     pub lease_left: Duration,
     /// The position in the revocation log up to which this node has followed; `None` before it began.
@@ -176,8 +178,12 @@ impl Cache {
 
     /// To be called before a session is read from the store.
     pub(crate) fn begin(&self) -> Filling {
-        self.misses.fetch_add(1, Ordering::Relaxed);
         Filling(self.fences.moment())
+    }
+
+    /// Counts a check that was answered by the store.
+    pub(crate) fn missed(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Keeps what was read, unless it is too old already: then the next check reads again.
@@ -188,6 +194,8 @@ impl Cache {
             self.fenced.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        // First, or the texts would seem to have one more who counts for them.
+        self.map.remove(&session.id);
         if let Some(entry) = Entry::new(session, token_hash, moment, places, &self.interned) {
             self.map.insert(session.id, entry);
         }
@@ -208,6 +216,13 @@ impl Cache {
         self.map.remove(&id);
     }
 
+    /// Forgets a session that the store has refused.
+    pub(crate) fn forget_refused(&self, id: SessionId) {
+        if keeps(Rule::ForgetWhatWasRefused) {
+            self.forget_session(id);
+        }
+    }
+
     /// Applies an entry of the log.
     pub(crate) fn apply(&self, change: &ChangeKind) {
         match change {
@@ -225,14 +240,18 @@ impl Cache {
 
     /// Forgets everything.
     pub(crate) fn flush(&self) {
-        self.fences.raise_everyone();
+        if keeps(Rule::FenceBeforeNewBeginning) {
+            self.fences.raise_everyone();
+        }
         self.map.clear();
+        self.interned.drop_unused();
         self.flushes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn status(&self, now: Reading) -> CacheStatus {
         let position = self.position.load(Ordering::Relaxed);
         CacheStatus {
+            lease: self.settings.lease,
             lease_left: self.lease.held().left(now),
             position: (position != NOWHERE).then_some(position),
             entries: self.map.len() as u64,

@@ -1,6 +1,7 @@
 //! Where a session was begun from.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The longest user agent that is kept, in bytes; a longer one is cut at a character.
 pub const MAX_USER_AGENT_BYTES: usize = 512;
@@ -10,8 +11,8 @@ pub const MAX_USER_AGENT_BYTES: usize = 512;
 pub struct Client {
     /// The address, from a trusted source (see the web layer's trusted proxies).
     pub ip: Option<IpAddr>,
-    /// The user agent: raw text, never markup.
-    pub user_agent: Option<String>,
+    /// The user agent: raw text, never markup. Shared by the sessions in memory that have the same.
+    pub user_agent: Option<Arc<str>>,
 }
 
 impl Client {
@@ -21,7 +22,7 @@ impl Client {
     /// text is cut at [`MAX_USER_AGENT_BYTES`] (OWASP ASVS 5.0, 16.4.1; abuse cases A34 and A53).
     #[must_use]
     pub fn new(ip: Option<IpAddr>, user_agent: Option<&[u8]>) -> Self {
-        let user_agent = user_agent.map(clean).filter(|text| !text.is_empty());
+        let user_agent = user_agent.map(clean).filter(|text| !text.is_empty()).map(Arc::from);
         Self { ip: ip.map(|ip| ip.to_canonical()), user_agent }
     }
 }

@@ -136,7 +136,8 @@ impl Reading {
     }
 }
 
-/// The machine's own clocks: the wall clock, and `CLOCK_BOOTTIME` on Linux (on other systems the monotonic clock, which counts sleep on macOS and Windows).
+/// The machine's own clocks: the wall clock, and one that counts sleep (`CLOCK_BOOTTIME` on Linux, `CLOCK_MONOTONIC` on other Unix systems, of which
+/// macOS counts sleep; elsewhere `Instant`).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -147,17 +148,22 @@ impl Clock for SystemClock {
         Timestamp::EPOCH.plus(since_epoch)
     }
 
-    /// `Instant` would not do on Linux: it stands still while the machine sleeps.
-    #[cfg(target_os = "linux")]
+    /// `Instant` would not do: on Linux and macOS it stands still while the machine sleeps.
+    #[cfg(unix)]
     fn uptime(&self) -> Uptime {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        use rustix::time::{ClockId, clock_gettime};
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const GOES_ON: ClockId = ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const GOES_ON: ClockId = ClockId::Monotonic;
+        let time = clock_gettime(GOES_ON);
         Uptime(
             u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000)
                 + u64::try_from(time.tv_nsec).unwrap_or(0),
         )
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(unix))]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
     fn uptime(&self) -> Uptime {
         static BEGAN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);

@@ -1,5 +1,7 @@
 //! Following the revocation log, and the lease that comes of it.
 
+use std::time::Duration;
+
 use crate::cache::Cache;
 use crate::clock::Reading;
 use crate::shim::{Rule, keeps};
@@ -10,6 +12,8 @@ use crate::{Clock, Event, EventSink, StoreError};
 const ENTRIES: u32 = if cfg!(feature = "shuttle") { 3 } else { 1_000 };
 /// A node that is further behind than this forgets everything instead of catching up.
 const FAR_BEHIND: u64 = 20_000;
+/// Half of the shortest time for which entries are kept ([`SweepSettings::log_retention`](crate::SweepSettings)).
+const RECENT: Duration = Duration::from_secs(30 * 60);
 /// Readings in one turn, before the next one is due anyway.
 const READINGS: usize = 32;
 
@@ -60,6 +64,8 @@ struct Place {
     position: u64,
     /// The entry at that position as it was read: a log that lost entries and counted on has another one there. `None` where none was kept.
     entry: Option<Change>,
+    /// When the log was asked.
+    asked: Reading,
 }
 
 impl Follower {
@@ -88,14 +94,14 @@ impl Follower {
                 cache.lease().extend(sent);
             }
             let reached = match &self.place {
-                Some(place) => match place.missed(&changes) {
+                Some(place) => match place.missed(&changes, sent) {
                     None => {
                         let missing = changes.entries.iter().filter(|change| change.position > place.position);
                         for change in missing {
                             cache.apply(&change.kind);
                             followed.applied += 1;
                         }
-                        Place::after(&changes, Some(place))
+                        Place::after(&changes, Some(place), sent)
                     }
                     Some(reason) => {
                         cache.lease().end();
@@ -105,7 +111,7 @@ impl Follower {
                         continue;
                     }
                 },
-                None => Place::after(&changes, None),
+                None => Place::after(&changes, None, sent),
             };
             let is_whole = reached.position >= changes.head || !keeps(Rule::WholeLog);
             if begins {
@@ -129,7 +135,7 @@ impl Follower {
 
 impl Place {
     /// Why the answer does not continue from here; `None` if it does.
-    fn missed(&self, changes: &Changes) -> Option<FlushReason> {
+    fn missed(&self, changes: &Changes, now: Reading) -> Option<FlushReason> {
         if !keeps(Rule::NoticeAnotherLog) {
             return None;
         }
@@ -142,7 +148,10 @@ impl Place {
         if changes.head - self.position > FAR_BEHIND {
             return Some(FlushReason::FarBehind);
         }
-        if changes.oldest > self.position + 1 {
+        // Entries that this node has not read may be gone, among them those that a restored log counted anew. What was written since it read the log
+        // last is younger than any entry that is trimmed, if that was not long ago: then nothing can be missing.
+        let is_missing = changes.head > self.position && changes.oldest > self.position.max(1);
+        if changes.oldest > self.position + 1 || (is_missing && self.was_long_ago(now)) {
             return Some(FlushReason::Trimmed);
         }
         let mut entries = changes.entries.iter().skip_while(|change| change.position < self.position).peekable();
@@ -154,15 +163,20 @@ impl Place {
         (!is_same || !is_gapless).then_some(FlushReason::WentBack)
     }
 
+    /// By the clock that says more: one of them may have missed the time in which the machine stood still.
+    fn was_long_ago(&self, now: Reading) -> bool {
+        now.uptime.since(self.asked.uptime).max(now.wall.since(self.asked.wall)) > RECENT
+    }
+
     /// Where the answer ends.
-    fn after(changes: &Changes, before: Option<&Self>) -> Self {
+    fn after(changes: &Changes, before: Option<&Self>, asked: Reading) -> Self {
         match (changes.entries.last(), before) {
             (Some(last), _) => {
-                Self { incarnation: changes.incarnation, position: last.position, entry: Some(last.clone()) }
+                Self { incarnation: changes.incarnation, position: last.position, entry: Some(last.clone()), asked }
             }
             // Nothing is kept: there was no revocation for longer than entries are kept.
-            (None, Some(before)) => before.clone(),
-            (None, None) => Self { incarnation: changes.incarnation, position: changes.head, entry: None },
+            (None, Some(before)) => Self { asked, ..before.clone() },
+            (None, None) => Self { incarnation: changes.incarnation, position: changes.head, entry: None, asked },
         }
     }
 }

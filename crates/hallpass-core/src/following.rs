@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::Reading;
-use crate::{Event, Followed, Sessions, Uptime};
+use crate::{Event, Followed, Sessions, StoreError, Uptime};
 
 /// Follows the log until told to stop. A turn that fails or panics is followed by the next.
 pub(crate) async fn run(sessions: Sessions, mut stopped: watch::Receiver<bool>) {
@@ -17,7 +17,7 @@ pub(crate) async fn run(sessions: Sessions, mut stopped: watch::Receiver<bool>) 
     let mut has_begun = false;
     loop {
         let begun = Instant::now();
-        let mut turn = tokio::spawn(turn(sessions.clone(), settings.lease));
+        let mut turn = tokio::spawn(turn(sessions.clone()));
         let outcome = tokio::select! {
             outcome = &mut turn => outcome.unwrap_or_else(|panic| Err(format!("it panicked: {panic}"))),
             _ = stopped.changed() => {
@@ -58,13 +58,29 @@ pub(crate) async fn run(sessions: Sessions, mut stopped: watch::Receiver<bool>) 
     }
 }
 
-async fn turn(sessions: Sessions, longest: Duration) -> Result<Followed, String> {
-    // An answer later than a lease after the question gives none.
-    match tokio::time::timeout(longest, sessions.follow()).await {
-        Ok(Ok(followed)) => Ok(followed),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("the revocation log was not read within {longest:?}")),
+async fn turn(sessions: Sessions) -> Result<Followed, String> {
+    sessions.follow().await.map_err(|error| error.to_string())
+}
+
+/// An answer later than a lease after the question gives none, and whoever waits for it keeps others from asking.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) async fn within_a_lease(
+    lease: Duration,
+    turn: impl Future<Output = Result<Followed, StoreError>>,
+) -> Result<Followed, StoreError> {
+    match tokio::time::timeout(lease, turn).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(StoreError::unavailable(format!("the revocation log was not read within {lease:?}"))),
     }
+}
+
+/// The schedules have no timers.
+#[cfg(feature = "shuttle")]
+pub(crate) async fn within_a_lease(
+    _: Duration,
+    turn: impl Future<Output = Result<Followed, StoreError>>,
+) -> Result<Followed, StoreError> {
+    turn.await
 }
 
 /// A tenth shorter or longer, or nodes that began together would ask together for ever.

@@ -1,11 +1,12 @@
 //! A session, as its owner and the application see it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Attributes, Class, Client, Ended, Label, SessionId, Timestamp, UserId};
 
 /// How the user proved who they are.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Authentication {
     /// Authentication method references (RFC 8176), for example `pwd`, `otp`.
     pub methods: Vec<String>,
@@ -48,7 +49,7 @@ pub struct Session {
     /// The owner's own name for it.
     pub label: Option<Label>,
     /// How the user authenticated.
-    pub authentication: Authentication,
+    pub authentication: Arc<Authentication>,
     /// The application's data.
     pub attributes: Attributes,
     /// Grows by one with every change of the attributes; starts at 0.

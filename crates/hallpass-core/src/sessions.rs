@@ -8,6 +8,7 @@ use crate::background::TaskRecord;
 use crate::cache::{Cache, Forgetting};
 use crate::clock::Reading;
 use crate::follower::Follower;
+use crate::following;
 use crate::last_seen::LastSeenBuffer;
 use crate::store::{
     Created, Filter, Health, Limit, Listing, Page, Reauthentication, Record, Revocation, Rotation, Store, Target, Write,
@@ -279,7 +280,8 @@ impl Sessions {
     pub async fn follow(&self) -> Result<Followed, StoreError> {
         let Some(cache) = &self.inner.cache else { return Ok(Followed::default()) };
         let mut follower = self.inner.follower.lock().await;
-        follower.turn(&*self.inner.store, cache, &*self.inner.clock, &*self.inner.events).await
+        let turn = follower.turn(&*self.inner.store, cache, &*self.inner.clock, &*self.inner.events);
+        following::within_a_lease(cache.settings().lease, turn).await
     }
 
     /// What the cache holds and how far it has followed the log; `None` in the strict mode.
@@ -305,16 +307,16 @@ impl Sessions {
     pub async fn reauthenticate(
         &self,
         token: &Token,
-        authentication: Authentication,
+        authentication: impl Into<Arc<Authentication>>,
         client: Client,
     ) -> Result<Issued, RotateError> {
-        self.rotate_with(token, Some((authentication, client))).await
+        self.rotate_with(token, Some((authentication.into(), client))).await
     }
 
     async fn rotate_with(
         &self,
         old: &Token,
-        authentication: Option<(Authentication, Client)>,
+        authentication: Option<(Arc<Authentication>, Client)>,
     ) -> Result<Issued, RotateError> {
         let record = self.authentic(old).await?.ok_or(RotateError::Gone)?;
         let mut session = record.session;
@@ -598,6 +600,10 @@ impl Sessions {
     /// Puts other policies in force, for old sessions too: shorter deadlines end them at once.
     pub fn set_policies(&self, policies: Policies) {
         self.inner.policies.store(Arc::new(policies));
+        // What is in memory has deadlines that the old ones had cut.
+        if let Some(cache) = &self.inner.cache {
+            cache.flush();
+        }
     }
 
     /// Whether the session's user authenticated recently enough for sensitive acts, by the policy in force.
@@ -632,7 +638,14 @@ impl Sessions {
     /// The record that `token` names, if the secret is its current one; live or not.
     async fn authentic(&self, token: &Token) -> Result<Option<Record>, StoreError> {
         let record = self.inner.store.find(token.id()).await?;
-        Ok(record.filter(|record| record.token_hash.matches(&self.hash(token))))
+        let record = record.filter(|record| record.token_hash.matches(&self.hash(token)));
+        // Found out by signing out or in again: the next check must not accept it from memory.
+        if let (Some(cache), Some(Record { session: Session { state: State::Ended(_), .. }, .. })) =
+            (&self.inner.cache, &record)
+        {
+            cache.forget_refused(token.id());
+        }
+        Ok(record)
     }
 
     fn is_live(&self, session: &Session) -> bool {
@@ -660,7 +673,7 @@ fn new_session(id: SessionId, sign_in: &SignIn, policy: &Policy, now: Timestamp)
         absolute_expires_at: deadlines.absolute,
         client: sign_in.client.clone(),
         label: None,
-        authentication: sign_in.authentication.clone(),
+        authentication: Arc::new(sign_in.authentication.clone()),
         attributes: sign_in.attributes.clone().unwrap_or_default(),
         attributes_version: 0,
         state: State::Live,

@@ -30,6 +30,8 @@ pub enum Rule {
     FenceOfUser,
     /// The same for everybody's sessions, and for a log that begins anew.
     FenceOfEveryone,
+    /// A log that begins anew makes no use of what was read before.
+    FenceBeforeNewBeginning,
     /// The moment of a reading is taken before it is sent.
     MomentBeforeReading,
     /// A lease begins when the log was asked, not when it answered.
@@ -40,6 +42,8 @@ pub enum Rule {
     ApplyBeforeLease,
     /// The node that revokes forgets the session before it says so.
     ForgetBeforeAnswer,
+    /// A node that has read that a session ended does not accept it from memory afterwards.
+    ForgetWhatWasRefused,
     /// Another incarnation of the log, or another entry at the place that was reached, empties the cache.
     NoticeAnotherLog,
     /// All that the log holds was applied before the lease is extended.

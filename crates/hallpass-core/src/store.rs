@@ -24,6 +24,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -185,7 +186,7 @@ pub struct Reauthentication {
     /// The new absolute deadline.
     pub absolute_expires_at: Timestamp,
     /// How the user authenticated.
-    pub authentication: Authentication,
+    pub authentication: Arc<Authentication>,
     /// From where.
     pub client: Client,
 }

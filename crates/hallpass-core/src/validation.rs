@@ -144,7 +144,7 @@ impl Check<'_> {
             Decision::Done(validation) => validation,
             Decision::Due(session) => self.renew(token, hash, session).await?,
         };
-        self.keep(filling, hash, &validation);
+        self.keep(filling, token, hash, &validation);
         Ok(validation)
     }
 
@@ -154,7 +154,7 @@ impl Check<'_> {
         match self.store.find_now(token.id())? {
             Ok(found) => match self.decide(token, hash, found) {
                 Decision::Done(validation) => {
-                    self.keep(filling, hash, &validation);
+                    self.keep(filling, token, hash, &validation);
                     Some(Ok(validation))
                 }
                 Decision::Due(_) => None,
@@ -163,10 +163,15 @@ impl Check<'_> {
         }
     }
 
-    /// Keeps in memory what was found to live, as it was read at the moment that `filling` took. The secret was the current one then.
-    fn keep(&self, filling: Option<Filling>, hash: TokenHash, validation: &Validation) {
-        if let (Some(cache), Some(filling), Validation::Live { session, .. }) = (self.cache, filling, validation) {
-            cache.keep(filling, session, hash);
+    /// Keeps in memory what was found to live, as it was read at the moment that `filling` took; the secret was the current one then. What was found to
+    /// have ended is forgotten: who was refused must not be accepted by the next check, whatever the log has told by then.
+    fn keep(&self, filling: Option<Filling>, token: &Token, hash: TokenHash, validation: &Validation) {
+        let (Some(cache), Some(filling)) = (self.cache, filling) else { return };
+        cache.missed();
+        match validation {
+            Validation::Live { session, .. } => cache.keep(filling, session, hash),
+            Validation::Invalid(Invalid::Ended(_)) => cache.forget_refused(token.id()),
+            Validation::Invalid(_) => {}
         }
     }
 

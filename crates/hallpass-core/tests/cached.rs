@@ -85,6 +85,22 @@ async fn a_renewal_is_made_when_it_is_due_and_remembered() {
     assert_eq!(house.probe.renewals.load(Ordering::SeqCst), 1);
 }
 
+/// A policy that is put in force counts for what is in memory too.
+#[tokio::test]
+async fn a_longer_policy_is_seen_by_what_is_in_memory() {
+    let house = node().await;
+    let mut short = house.sessions.policies().of(&Class::WEB).clone();
+    short.max_age = seconds(2 * DAY);
+    house.sessions.set_policies(Policies::default().with(Class::WEB, short).unwrap());
+    let issued = house.sign_in("alice").await;
+    let ends = async || house.live(&issued.token).await.unwrap().0.idle_expires_at;
+    assert_eq!((ends().await, ends().await), (house.start.plus(seconds(2 * DAY)), house.start.plus(seconds(2 * DAY))));
+    house.probe.store.tables().rows.get_mut(&issued.session.id).unwrap().session.idle_expires_at =
+        house.start.plus(seconds(30 * DAY));
+    house.sessions.set_policies(Policies::default());
+    assert_eq!(ends().await, house.start.plus(seconds(30 * DAY)));
+}
+
 /// What memory answers is what the store would.
 #[tokio::test]
 async fn the_session_from_memory_is_the_one_of_the_store() {
@@ -150,6 +166,28 @@ async fn a_strict_check_reads_the_store_whatever_is_in_memory() {
     let strict = other.sessions.strictly();
     assert!(matches!(strict.validate(&issued.token).await.unwrap(), Validation::Invalid(Invalid::Ended(_))));
     assert!(matches!(strict.validate_now(&issued.token), Some(Ok(Validation::Invalid(_)))));
+}
+
+/// Somebody who was refused once is not accepted by the next request, though the log has not told yet.
+#[tokio::test]
+async fn g5_who_was_refused_by_the_store_is_refused_by_memory_too() {
+    let (house, by) = (node().await, Actor::operator("test"));
+    for ask in ["strict check", "sign out", "sign in again"] {
+        let other = neighbour(&house).await;
+        let issued = house.sign_in("alice").await;
+        assert!(other.live(&issued.token).await.is_some());
+        house.sessions.revoke(issued.session.id, None, &by, EndReason::Revoked).await.unwrap();
+        assert_eq!(reads(&other, &issued).await, FROM_MEMORY, "{ask}");
+        match ask {
+            "strict check" => drop(other.sessions.strictly().validate(&issued.token).await.unwrap()),
+            "sign out" => assert!(!other.sessions.end(&issued.token).await.unwrap()),
+            _ => {
+                let token = hallpass_core::Token::parse(issued.token.expose().as_str().as_bytes()).unwrap();
+                drop(other.sessions.sign_in(&[token], SignIn::new(user("alice"))).await.unwrap());
+            }
+        }
+        assert_eq!(reads(&other, &issued).await, (1, false), "{ask}");
+    }
 }
 
 type Act = for<'a> fn(&'a House, &'a Issued) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -309,20 +347,24 @@ async fn revoke_some(house: &House, count: usize) {
     }
 }
 
+/// No entry of the log is old enough to be kept.
+async fn trim(house: &House, probe: &Arc<Probe>) {
+    let sweep = Sweep {
+        expired_before: Timestamp::EPOCH,
+        ended_before: Timestamp::EPOCH,
+        log_before: house.sessions.now(),
+        batch: 100,
+        commits: 1,
+    };
+    while probe.store.sweep(&sweep).await.unwrap().more {}
+}
+
 /// R19: entries that are not kept any more may have named any session.
 #[tokio::test]
 async fn r19_a_log_that_was_trimmed_beyond_the_place_of_a_node_empties_it() {
     let trimmed = async |house: &House, probe: &Arc<Probe>| {
         revoke_some(house, 3).await;
-        let now = house.sessions.now();
-        let sweep = Sweep {
-            expired_before: Timestamp::EPOCH,
-            ended_before: Timestamp::EPOCH,
-            log_before: now,
-            batch: 100,
-            commits: 1,
-        };
-        while probe.store.sweep(&sweep).await.unwrap().more {}
+        trim(house, probe).await;
     };
     flushed_by(trimmed, FlushReason::Trimmed).await;
 }
@@ -349,6 +391,94 @@ async fn r5_a_log_that_went_back_empties_a_node() {
     other.sessions.follow().await.unwrap();
     assert_eq!(other.events.count(|event| matches!(event, Event::CacheFlushed { reason: FlushReason::WentBack })), 1);
     assert_eq!(reads(&other, &issued).await, FROM_THE_STORE);
+}
+
+/// The node was away for longer than entries are kept, the store went back and counted on, and what it counted anew was trimmed before the node came back.
+#[tokio::test]
+async fn r5_a_log_that_was_counted_anew_and_trimmed_meanwhile_empties_a_node() {
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    reads(&other, &issued).await;
+    let backup = house.probe.store.tables().clone();
+    revoke_some(&house, 3).await;
+    other.sessions.follow().await.unwrap();
+    assert_eq!(reads(&other, &issued).await, FROM_MEMORY);
+    *house.probe.store.tables() = backup;
+    house.sessions.revoke(issued.session.id, None, &Actor::operator("test"), EndReason::Revoked).await.unwrap();
+    revoke_some(&house, 2).await;
+    for clock in [&house.clock, &other.clock] {
+        clock.advance(seconds(2 * HOUR));
+    }
+    trim(&house, &house.probe).await;
+    revoke_some(&house, 1).await;
+    other.sessions.follow().await.unwrap();
+    assert_eq!(reads(&other, &issued).await, (1, false), "the entry was skipped");
+}
+
+/// Entries that are trimmed while the node follows are no reason to forget anything.
+#[tokio::test]
+async fn a_log_that_is_trimmed_up_to_the_place_of_a_node_costs_it_nothing() {
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    reads(&other, &issued).await;
+    revoke_some(&house, 3).await;
+    other.sessions.follow().await.unwrap();
+    trim(&house, &house.probe).await;
+    for _ in 0..2 {
+        other.sessions.follow().await.unwrap();
+        assert_eq!(reads(&other, &issued).await, FROM_MEMORY);
+        revoke_some(&house, 1).await;
+    }
+    assert_eq!(other.events.count(|event| matches!(event, Event::CacheFlushed { .. })), 0);
+}
+
+/// A node that began on a log without entries remembers that there were none.
+#[tokio::test]
+async fn r5_a_log_that_was_empty_at_the_beginning_and_has_an_entry_there_now_empties_a_node() {
+    let house = node().await;
+    let issued = house.sign_in("alice").await;
+    let backup = house.probe.store.tables().clone();
+    revoke_some(&house, 1).await;
+    trim(&house, &house.probe).await;
+    let other = neighbour(&house).await;
+    reads(&other, &issued).await;
+    assert_eq!(reads(&other, &issued).await, FROM_MEMORY);
+    *house.probe.store.tables() = backup;
+    house.sessions.revoke(issued.session.id, None, &Actor::operator("test"), EndReason::Revoked).await.unwrap();
+    other.sessions.follow().await.unwrap();
+    assert_eq!(reads(&other, &issued).await, (1, false));
+}
+
+/// The entry at the place of the node is another one of the same kind: it was written at another time.
+#[tokio::test]
+async fn r5_an_entry_that_differs_in_its_time_alone_is_another_one() {
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let everyone = async || house.sessions.revoke_everyone(&Actor::operator("test")).await.unwrap();
+    let backup = house.probe.store.tables().clone();
+    everyone().await;
+    other.sessions.follow().await.unwrap();
+    let issued = house.sign_in("alice").await;
+    let row = house.probe.store.tables().rows[&issued.session.id].clone();
+    reads(&other, &issued).await;
+    *house.probe.store.tables() = backup;
+    house.probe.store.tables().rows.insert(issued.session.id, row);
+    house.clock.advance(Duration::from_millis(1));
+    everyone().await;
+    other.sessions.follow().await.unwrap();
+    assert_eq!(reads(&other, &issued).await, (1, false));
+}
+
+/// The contract has no gaps; a store that has one all the same loses no revocation here.
+#[tokio::test]
+async fn a_log_with_a_gap_empties_a_node() {
+    let gap = async |house: &House, probe: &Arc<Probe>| {
+        revoke_some(house, 3).await;
+        probe.store.tables().log.remove(1);
+    };
+    flushed_by(gap, FlushReason::WentBack).await;
 }
 
 /// The same number of entries, but others.
@@ -412,10 +542,16 @@ async fn r20_the_end_of_a_hundred_thousand_sessions_in_memory_takes_no_longer_th
     };
     // By another node, so that what is measured is the following alone.
     house.probe.store.revoke(&revocation).await.unwrap();
-    let begun = tokio::time::Instant::now();
-    house.sessions.follow().await.unwrap();
-    let took = begun.elapsed();
-    assert!(took < Duration::from_millis(5), "{took:?}");
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let begun = tokio::time::Instant::now();
+        assert_eq!(house.sessions.follow().await.unwrap().applied, 1);
+        took.push(begun.elapsed());
+        let now = house.sessions.now();
+        house.probe.store.tables().append(hallpass_core::store::ChangeKind::User(user("alice")), now);
+    }
+    // The shortest: looking at all of them would take longer each time, whatever else this machine does.
+    assert!(took.iter().min().unwrap() < &Duration::from_millis(5), "{took:?}");
     for one in issued.iter().step_by(997) {
         assert!(house.live(&one.token).await.is_none());
     }
@@ -431,7 +567,10 @@ async fn memory_is_bounded() {
         let mut sign_in = SignIn::new(user(&format!("user {n}")));
         sign_in.client = Client::new(None, Some(format!("Browser {n} {}", "x".repeat(300)).as_bytes()));
         let issued = house.sessions.create(sign_in).await.unwrap();
-        assert!(house.live(&issued.token).await.is_some());
+        // Read anew, as after each renewal, it costs the same.
+        for _ in 0..3 {
+            assert!(matches!(house.sessions.strictly().validate(&issued.token).await, Ok(Validation::Live { .. })));
+        }
     }
     let status = house.sessions.cache_status().unwrap();
     assert!(status.bytes <= settings.bytes && status.bytes > settings.bytes / 2, "{status:?}");

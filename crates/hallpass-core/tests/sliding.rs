@@ -292,7 +292,7 @@ proptest! {
     /// A51: whatever the clock and the policies do, a session lives exactly as long as the plainest reading of the rules says.
     #[test]
     fn a51_every_history_agrees_with_the_rules(steps in proptest::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         for mode in [ValidationMode::Strict, ValidationMode::Cached(CacheSettings::default())] {
             runtime.block_on(agree(&house_with(Policies::default(), mode), steps.clone()));
         }

@@ -1,5 +1,7 @@
 //! Sessions to rows and back.
 
+use std::sync::Arc;
+
 use hallpass_core::store::Record;
 use hallpass_core::{
     Actor, ActorKind, Attributes, Authentication, Class, Client, EndReason, Ended, Label, Session, SessionId, State,
@@ -131,12 +133,12 @@ fn record_in(columns: &mut Columns, state: State) -> Result<Record, Fault> {
         label: columns.optional(10, "label", |text| Label::new(text).ok().flatten())?,
         client: Client {
             ip: columns.optional(11, "ip", |text| text.parse().ok())?,
-            user_agent: columns.optional_text(15, "user_agent")?,
+            user_agent: columns.optional_text(15, "user_agent")?.map(Arc::from),
         },
-        authentication: Authentication {
+        authentication: Arc::new(Authentication {
             methods: columns.parse(12, "methods", methods)?,
             source: columns.text(13, "source")?,
-        },
+        }),
         attributes_version: columns.count(14, "attributes_version")?,
         attributes: columns.parse(16, "attributes", attributes)?,
     };

@@ -1,5 +1,7 @@
 //! Sessions to rows and back.
 
+use std::sync::Arc;
+
 use hallpass_core::store::Record;
 use hallpass_core::{
     Actor, ActorKind, Attributes, Authentication, Class, Client, EndReason, Ended, Label, Session, SessionId, State,
@@ -79,8 +81,11 @@ impl<'a> Reader<'a> {
             idle_expires_at: self.time(8)?,
             absolute_expires_at: self.time(9)?,
             label: self.optional(10, |text| Label::new(text).ok().flatten())?,
-            client: Client { ip: self.optional(11, |text| text.parse().ok())?, user_agent: self.get(15)? },
-            authentication: Authentication { methods: self.parse(12, methods)?, source: self.get(13)? },
+            client: Client {
+                ip: self.optional(11, |text| text.parse().ok())?,
+                user_agent: self.get::<Option<&str>>(15)?.map(Arc::from),
+            },
+            authentication: Arc::new(Authentication { methods: self.parse(12, methods)?, source: self.get(13)? }),
             attributes_version: self.number(14)?,
             attributes: self.parse(16, attributes)?,
             state,

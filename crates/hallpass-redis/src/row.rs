@@ -5,6 +5,7 @@
 //! label, address (4 or 16 bytes), methods, source, user agent, attributes. A text that may be absent begins with `+` when it is there.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hallpass_core::store::Record;
 use hallpass_core::{
@@ -94,8 +95,8 @@ pub(crate) fn decoded(id: SessionId, row: &[u8]) -> Read<(Record, u64)> {
         [] => None,
         bytes => Some(ip(bytes)?),
     };
-    let authentication = Authentication { methods: methods(row.text()?)?, source: row.text()?.to_owned() };
-    let user_agent = row.optional(|text| Some(text.to_owned()))?;
+    let authentication = Arc::new(Authentication { methods: methods(row.text()?)?, source: row.text()?.to_owned() });
+    let user_agent = row.optional(|text| Some(Arc::from(text)))?;
     let attributes = attributes(row.text()?)?;
     let session = Session {
         id,
@@ -216,9 +217,9 @@ mod tests {
             last_seen_at: at,
             idle_expires_at: at,
             absolute_expires_at: Timestamp::NEVER,
-            client: Client { ip: "::1".parse().ok(), user_agent: Some(String::from("a\0b")) },
+            client: Client { ip: "::1".parse().ok(), user_agent: Some("a\0b".into()) },
             label: None,
-            authentication: Authentication { methods: vec![String::from("otp")], source: String::new() },
+            authentication: Arc::new(Authentication { methods: vec![String::from("otp")], source: String::new() }),
             attributes: Attributes::default(),
             attributes_version: 3,
             state: State::Live,

@@ -121,7 +121,7 @@ pub(crate) fn count_ended(
 #[cfg(test)]
 mod tests {
     use hallpass_core::store::Record;
-    use hallpass_core::{Attributes, Authentication, Class, Client, OsEntropy, Session, State, TokenHash};
+    use hallpass_core::{Attributes, Class, Client, OsEntropy, Session, State, TokenHash};
 
     use super::*;
     use crate::failure::Failures;
@@ -142,7 +142,7 @@ mod tests {
             absolute_expires_at: Timestamp::NEVER,
             client: Client::default(),
             label: None,
-            authentication: Authentication::default(),
+            authentication: std::sync::Arc::default(),
             attributes: Attributes::default(),
             attributes_version: 0,
             state: State::Live,

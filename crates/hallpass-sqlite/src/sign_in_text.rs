@@ -4,6 +4,8 @@
 //! Lines: address, source, user agent (empty if there is none), and one for each method. A line feed within a fact is written as `\n` and a
 //! backslash as `\\`; `\0` stands for no user agent. Legible in any tool.
 
+use std::borrow::Cow;
+
 use hallpass_core::{Authentication, Client};
 
 const NO_USER_AGENT: &str = "\\0";
@@ -31,15 +33,15 @@ pub(crate) fn read(text: &str) -> Option<(Client, Authentication)> {
     let (ip, source, user_agent) = (lines.next()?, lines.next()?, lines.next()?);
     let client = Client {
         ip: if ip.is_empty() { None } else { Some(ip.parse().ok()?) },
-        user_agent: if user_agent == NO_USER_AGENT { None } else { Some(unescaped(user_agent)?) },
+        user_agent: if user_agent == NO_USER_AGENT { None } else { Some(unescaped(user_agent)?.into()) },
     };
     let mut methods = Vec::new();
     for method in lines {
         // Nearly always the only one: the usual growth would make room for four.
         methods.reserve_exact(1);
-        methods.push(unescaped(method)?);
+        methods.push(unescaped(method)?.into_owned());
     }
-    Some((client, Authentication { methods, source: unescaped(source)? }))
+    Some((client, Authentication { methods, source: unescaped(source)?.into_owned() }))
 }
 
 fn escape(fact: &str, text: &mut String) {
@@ -58,9 +60,10 @@ fn escape(fact: &str, text: &mut String) {
     }
 }
 
-fn unescaped(line: &str) -> Option<String> {
+/// Nearly always as it stands there.
+fn unescaped(line: &str) -> Option<Cow<'_, str>> {
     let Some((plain, mut rest)) = line.split_once('\\') else {
-        return Some(line.to_owned());
+        return Some(Cow::Borrowed(line));
     };
     let mut fact = plain.to_owned();
     loop {
@@ -76,7 +79,7 @@ fn unescaped(line: &str) -> Option<String> {
             }
             None => {
                 fact.push_str(&rest[1..]);
-                return Some(fact);
+                return Some(Cow::Owned(fact));
             }
         }
     }
@@ -87,7 +90,7 @@ mod tests {
     use super::*;
 
     fn facts(ip: Option<&str>, user_agent: Option<&str>, source: &str, methods: &[&str]) -> (Client, Authentication) {
-        let client = Client { ip: ip.map(|ip| ip.parse().unwrap()), user_agent: user_agent.map(str::to_owned) };
+        let client = Client { ip: ip.map(|ip| ip.parse().unwrap()), user_agent: user_agent.map(Into::into) };
         let methods = methods.iter().map(|method| (*method).to_owned()).collect();
         (client, Authentication { methods, source: source.to_owned() })
     }

@@ -59,13 +59,13 @@ struct Row {
 
 impl Row {
     fn new(session: &Session, is_current: bool) -> Self {
-        let user_agent = session.client.user_agent.clone().unwrap_or_default();
-        let device = Device::parse(&user_agent);
+        let user_agent = session.client.user_agent.as_deref().unwrap_or_default();
+        let device = Device::parse(user_agent);
         Self {
             id: session.id.to_string(),
             device: device.name,
             kind: device.kind.as_str(),
-            user_agent,
+            user_agent: user_agent.to_owned(),
             label: session.label.as_ref().map(|label| label.as_str().to_owned()).unwrap_or_default(),
             ip: session.client.ip.map(|ip| ip.to_string()).unwrap_or_default(),
             class: session.class.to_string(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts as _, Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -149,6 +149,7 @@ pub(crate) fn router(web: &Web, secret: Option<&str>, gate: Gate) -> Router {
         .route("/maybe", get(maybe))
         .route("/fresh", get(fresh).post(fresh))
         .route("/strict", get(strict))
+        .route("/rotate-and-ask", post(rotate_and_ask))
         .route("/rotate", post(rotate))
         .route("/reauthenticate", post(reauthenticate))
         .route("/sign-out", post(sign_out))
@@ -204,6 +205,17 @@ async fn fresh(session: FreshSession) -> String {
 
 async fn strict(session: StrictSession) -> String {
     session.user.to_string()
+}
+
+/// A verb, and then the store is asked in the same request.
+async fn rotate_and_ask(request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let handle = SessionHandle::from_request_parts(&mut parts, &()).await.unwrap();
+    handle.rotate().await.unwrap();
+    match StrictSession::from_request_parts(&mut parts, &()).await {
+        Ok(session) => session.user.to_string().into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 async fn rotate(handle: SessionHandle) -> Result<String, RotationError> {

@@ -34,13 +34,13 @@ pub async fn a35_every_field_round_trips_at_its_bounds(store: Arc<dyn Store>) {
     session.absolute_expires_at = Timestamp::NEVER;
     session.client = Client {
         ip: Some(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xfffe))),
-        user_agent: Some("a".repeat(MAX_USER_AGENT_BYTES)),
+        user_agent: Some("a".repeat(MAX_USER_AGENT_BYTES).into()),
     };
     session.label = Label::new(&"\u{10FFFD}".repeat(MAX_LABEL_CHARS)).unwrap();
-    session.authentication = Authentication {
+    session.authentication = Arc::new(Authentication {
         methods: ["pwd", "otp", "with, comma", "\"quoted\"", "", "\u{1F511}"].map(String::from).to_vec(),
         source: String::from("identity provider №1 '; DROP TABLE sessions; --"),
-    };
+    });
     let filler = "y".repeat(MAX_ATTRIBUTES_BYTES - r#"{"k":""}"#.len());
     session.attributes = Attributes::from_json(&format!(r#"{{"k":"{filler}"}}"#)).unwrap();
     assert_eq!(session.attributes.to_json().len(), MAX_ATTRIBUTES_BYTES);
@@ -51,7 +51,7 @@ pub async fn a35_every_field_round_trips_at_its_bounds(store: Arc<dyn Store>) {
     session.absolute_expires_at = Timestamp::NEVER;
     session.client = Client {
         ip: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 255))),
-        user_agent: Some("\u{1F511}".repeat(MAX_USER_AGENT_BYTES / 4)),
+        user_agent: Some("\u{1F511}".repeat(MAX_USER_AGENT_BYTES / 4).into()),
     };
     session.label = Label::new("O'Brien's \\ \"100 %\" <b>tablet</b> _").unwrap();
     session.attributes = Attributes::from_json(
@@ -78,13 +78,13 @@ pub async fn a35_every_field_round_trips_at_its_bounds(store: Arc<dyn Store>) {
 pub async fn absent_fields_stay_absent(store: Arc<dyn Store>) {
     let given = Given::new(store);
     let mut bare = given.records.record("a", T0);
-    bare.session.authentication = Authentication::default();
+    bare.session.authentication = Arc::default();
     assert_eq!((&bare.session.client, &bare.session.label), (&Client::default(), &None));
     given.create(&bare).await;
     assert_eq!(given.found(bare.session.id).await, bare);
 
     let mut one_empty_method = given.records.record("a", T0);
-    one_empty_method.session.authentication.methods = vec![String::new()];
+    Arc::make_mut(&mut one_empty_method.session.authentication).methods = vec![String::new()];
     given.create(&one_empty_method).await;
     assert_eq!(given.found(one_empty_method.session.id).await, one_empty_method);
 }

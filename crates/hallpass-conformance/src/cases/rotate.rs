@@ -44,14 +44,11 @@ pub async fn a_reauthentication_starts_both_clocks_anew(store: Arc<dyn Store>) {
         let fresh = Reauthentication {
             idle_expires_at: now.plus(idle),
             absolute_expires_at: now.plus(absolute),
-            authentication: Authentication {
+            authentication: Arc::new(Authentication {
                 methods: vec![String::from("hwk"), String::from("mfa")],
                 source: String::from("passkey"),
-            },
-            client: Client {
-                ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
-                user_agent: Some(String::from("another")),
-            },
+            }),
+            client: Client { ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))), user_agent: Some("another".into()) },
         };
         let new_hash = given.records.hash();
         let rotation = Rotation { reauthentication: Some(fresh.clone()), ..rotation(&before, new_hash, now) };
@@ -117,7 +114,7 @@ pub async fn a06_the_dead_and_the_unknown_are_gone(store: Arc<dyn Store>) {
         let fresh = Reauthentication {
             idle_expires_at: now.plus(DAY),
             absolute_expires_at: now.plus(DAY),
-            authentication: Authentication::default(),
+            authentication: Arc::default(),
             client: Client::default(),
         };
         for reauthentication in [None, Some(fresh)] {

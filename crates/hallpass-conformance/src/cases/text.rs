@@ -255,9 +255,9 @@ pub async fn every_text_round_trips_byte_for_byte(store: Arc<dyn Store>) {
         // A label is trimmed before it is one, and what has nothing to see or a control character is none.
         let label = Label::new(&text.chars().take(MAX_LABEL_CHARS).collect::<String>()).ok().flatten();
         session.label = label.clone();
-        session.client = Client { ip: None, user_agent: Some(text.clone()) };
+        session.client = Client { ip: None, user_agent: Some(text.as_str().into()) };
         session.authentication =
-            Authentication { methods: vec![text.clone(), String::from("pwd")], source: text.clone() };
+            Arc::new(Authentication { methods: vec![text.clone(), String::from("pwd")], source: text.clone() });
         session.attributes = attributes(text);
         given.create(&record).await;
         let id = record.session.id;
@@ -314,7 +314,7 @@ pub async fn the_longest_texts_are_kept_whole(store: Arc<dyn Store>) {
             given.records.record(&format!("{}abc", last.repeat(MAX_USER_ID_BYTES / 4)), T0.plus(n as u32 * HOUR));
         let session = &mut record.session;
         assert_eq!(session.user.as_str().len(), MAX_USER_ID_BYTES);
-        session.client.user_agent = Some(format!("{}{last}", "\u{1f511}".repeat(MAX_USER_AGENT_BYTES / 4 - 1)));
+        session.client.user_agent = Some(format!("{}{last}", "\u{1f511}".repeat(MAX_USER_AGENT_BYTES / 4 - 1)).into());
         session.label = Label::new(&last.repeat(MAX_LABEL_CHARS)).unwrap();
         given.create(&record).await;
         records.push(record);

@@ -117,12 +117,14 @@ impl Store for Broken {
         if let Some(user_agent) = &mut new.session.client.user_agent
             && self.is(D::CreateCutsTheUserAgent)
         {
-            user_agent.truncate(user_agent.floor_char_boundary(255));
+            *user_agent = user_agent[..user_agent.floor_char_boundary(255)].into();
         }
         if self.is(D::TextIsNormalised) {
             let session = &mut new.session;
-            session.authentication.source = normalised(&session.authentication.source);
-            session.client.user_agent = session.client.user_agent.as_deref().map(normalised);
+            let mut authentication = (*session.authentication).clone();
+            authentication.source = normalised(&authentication.source);
+            session.authentication = authentication.into();
+            session.client.user_agent = session.client.user_agent.as_deref().map(normalised).map(Into::into);
         }
         if let Some(limit) = limit
             && existing.is_none()

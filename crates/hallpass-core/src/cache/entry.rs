@@ -33,9 +33,8 @@ struct Head {
 /// What many sessions have in common.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Common {
-    user_agent: Option<Box<str>>,
-    methods: Box<[Box<str>]>,
-    source: Box<str>,
+    user_agent: Option<Arc<str>>,
+    authentication: Arc<Authentication>,
 }
 
 /// What the map and the two counts of an allocation cost beside the bytes of an entry, measured (`examples/cache_cost`).
@@ -54,11 +53,11 @@ impl Entry {
             return None;
         }
         let common = interned.common(session);
-        // Nobody has them but the collection: this one counts for them.
-        let is_first = Arc::strong_count(&common) <= 2;
+        // Each counts for its share of them, as many as there are now: the collection has them too.
+        let share = common.size() / Arc::strong_count(&common).saturating_sub(1).max(1);
         let last_seen = AtomicI64::new(session.last_seen_at.as_millis());
         let head = Head { moment, places, token_hash, last_seen, common };
-        Some(Self(ThinArc::from_header_and_slice(head, &packed(session, is_first))))
+        Some(Self(ThinArc::from_header_and_slice(head, &packed(session, share))))
     }
 
     fn head(&self) -> &Head {
@@ -80,7 +79,8 @@ impl Entry {
     /// The session, by the id that it was looked up with. Allocates it and its texts. `None` would be a mistake in the packing, and is read anew.
     pub(crate) fn session(&self, id: SessionId) -> Option<Session> {
         let common = &self.head().common;
-        let mut bytes = Bytes(self.0.slice.get(1..)?);
+        let mut bytes = Bytes(&self.0.slice);
+        let _share = bytes.number()?;
         let created_at = bytes.after(issued_at(id))?;
         let authenticated_at = bytes.after(created_at)?;
         let renewed_at = bytes.after(authenticated_at)?;
@@ -95,16 +95,13 @@ impl Entry {
             attributes_version: bytes.number()?,
             user: UserId::new(bytes.text()?).ok()?,
             class: Class::new(bytes.text()?).ok()?,
-            client: Client { ip: bytes.ip()?, user_agent: common.user_agent.as_deref().map(str::to_owned) },
+            client: Client { ip: bytes.ip()?, user_agent: common.user_agent.clone() },
             label: Label::new(bytes.text()?).ok()?,
             attributes: match bytes.text()? {
                 "" => Attributes::default(),
                 text => Attributes::from_stored(text),
             },
-            authentication: Authentication {
-                methods: common.methods.iter().map(|method| String::from(&**method)).collect(),
-                source: common.source.to_string(),
-            },
+            authentication: Arc::clone(&common.authentication),
             state: State::Live,
         })
     }
@@ -121,10 +118,10 @@ impl Entry {
         exchanged.is_ok().then_some(noted)
     }
 
-    /// Bytes of memory, the map's share included. What it has in common with others counts for the first one. It never changes, as the map asks.
+    /// Bytes of memory, the map's share and that of the common texts included. It never changes, as the map asks.
     pub(crate) fn weight(&self) -> u64 {
-        let common = if self.0.slice.first() == Some(&1) { self.head().common.size() } else { 0 };
-        (OVERHEAD + size_of::<Head>() + self.0.slice.len() + common) as u64
+        let share = Bytes(&self.0.slice).number().unwrap_or(0);
+        (OVERHEAD + size_of::<Head>() + self.0.slice.len()) as u64 + share
     }
 }
 
@@ -135,11 +132,10 @@ fn issued_at(id: SessionId) -> Timestamp {
     Timestamp::from_millis(i64::from_be_bytes(bytes))
 }
 
-/// Whether it counts for the texts that it has in common with others, and everything that is not in the head, in the order in which
-/// [`Entry::session`] reads it.
-fn packed(session: &Session, is_first: bool) -> Vec<u8> {
+/// Its share of the common texts, in bytes, and everything that is not in the head, in the order in which [`Entry::session`] reads it.
+fn packed(session: &Session, share: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(96);
-    bytes.push(u8::from(is_first));
+    number(&mut bytes, share as u64);
     let times = [
         (issued_at(session.id), session.created_at),
         (session.created_at, session.authenticated_at),
@@ -232,8 +228,12 @@ impl<'a> Bytes<'a> {
 
 impl Common {
     fn size(&self) -> usize {
-        let texts = self.user_agent.as_deref().map_or(0, str::len) + self.source.len();
-        size_of::<Self>() + texts + self.methods.iter().map(|method| method.len() + 32).sum::<usize>()
+        let Authentication { methods, source } = &*self.authentication;
+        let texts = self.user_agent.as_deref().map_or(0, str::len) + source.len();
+        size_of::<Self>()
+            + size_of::<Authentication>()
+            + texts
+            + methods.iter().map(|method| method.len() + 32).sum::<usize>()
     }
 }
 
@@ -251,26 +251,35 @@ struct Known {
 /// Below so many different ones it is not worth looking for those that nobody has any more.
 const FEW: usize = 1024;
 
+impl Known {
+    fn drop_unused(&mut self) {
+        self.texts.retain(|common| Arc::strong_count(common) > 1);
+        // A third of them has to go before looking again, so that looking costs each new one the same.
+        self.crowded = self.texts.len() + self.texts.len() / 2;
+    }
+}
+
 impl Interned {
     fn common(&self, session: &Session) -> Arc<Common> {
-        let Authentication { methods, source } = &session.authentication;
         let wanted = Common {
-            user_agent: session.client.user_agent.as_deref().map(Box::from),
-            methods: methods.iter().map(|method| Box::from(method.as_str())).collect(),
-            source: Box::from(source.as_str()),
+            user_agent: session.client.user_agent.clone(),
+            authentication: Arc::clone(&session.authentication),
         };
         let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(common) = known.texts.get(&wanted) {
             return Arc::clone(common);
         }
         if known.texts.len() >= known.crowded.max(FEW) {
-            known.texts.retain(|common| Arc::strong_count(common) > 1);
-            // Half of them have to go before looking again, so that looking costs each new one the same.
-            known.crowded = 2 * known.texts.len();
+            known.drop_unused();
         }
         let common = Arc::new(wanted);
         known.texts.insert(Arc::clone(&common));
         common
+    }
+
+    /// Drops those that no entry has any more.
+    pub(crate) fn drop_unused(&self) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drop_unused();
     }
 
     #[cfg(test)]
@@ -305,7 +314,7 @@ mod tests {
             absolute_expires_at: absolute,
             client: Client::default(),
             label: None,
-            authentication: Authentication::default(),
+            authentication: Arc::default(),
             attributes: Attributes::default(),
             attributes_version: 0,
             state: State::Live,
@@ -341,9 +350,9 @@ mod tests {
             let mut session = session(id, times);
             session.user = UserId::new(user).unwrap();
             session.class = Class::new(&class).unwrap();
-            session.client = Client { ip, user_agent };
+            session.client = Client { ip, user_agent: user_agent.map(Arc::from) };
             session.label = label.and_then(|label| Label::new(&label).unwrap());
-            session.authentication = Authentication { methods, source };
+            session.authentication = Arc::new(Authentication { methods, source });
             session.attributes = Attributes::from_json(&serde_json::to_string(&attributes).unwrap()).unwrap();
             session.attributes_version = attributes_version;
             let interned = Interned::default();
@@ -373,7 +382,7 @@ mod tests {
         let interned = Interned::default();
         let with = |n: usize| {
             let mut session = session([1; 16], [0; 6]);
-            session.client.user_agent = Some(format!("browser {n}"));
+            session.client.user_agent = Some(format!("browser {n}").into());
             entry(&session, &interned)
         };
         let first = with(0);

@@ -52,11 +52,11 @@ impl Lease {
 }
 
 impl Held {
-    /// Whether it is still good at this moment. A wall clock that jumped against the uptime by more than a quarter of a lease since the log was asked ends
-    /// it: a machine that was paused or restored may not have counted that time.
+    /// Whether it is still good at this moment. A wall clock that jumped against the uptime since the log was asked shortens it by as much, and ends it if that is
+    /// more than a quarter: a machine that was paused or restored may not have counted that time.
     pub(crate) fn covers(self, now: Reading) -> bool {
-        let jumped = now.offset().saturating_sub(self.offset).saturating_abs() > self.tolerance;
-        now.uptime.as_nanos() < self.until && !(jumped && keeps(Rule::NoticeJumps))
+        let jump = if keeps(Rule::NoticeJumps) { now.offset().saturating_sub(self.offset).saturating_abs() } else { 0 };
+        jump <= self.tolerance && now.uptime.plus(Duration::from_millis(jump.unsigned_abs())).as_nanos() < self.until
     }
 
     /// How much of it is left; zero when it is over.
@@ -101,6 +101,10 @@ mod tests {
             let moved = |by: Duration| if forward { clock.now().plus(by) } else { clock.now().minus(by) };
             clock.set(moved(Duration::from_millis(500)));
             assert!(lease.held().covers(Reading::of(&clock)), "a quarter of the lease");
+            clock.advance(Duration::from_millis(1_500));
+            assert!(!lease.held().covers(Reading::of(&clock)), "shorter by as much");
+            lease.extend(Reading::of(&clock));
+            clock.set(moved(Duration::from_millis(500)));
             clock.set(moved(Duration::from_millis(2)));
             assert!(!lease.held().covers(Reading::of(&clock)), "more than a quarter");
             lease.extend(Reading::of(&clock));

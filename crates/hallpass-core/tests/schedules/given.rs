@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hallpass_core::{
-    Actor, CacheSettings, Clock as _, EndReason, Entropy, EntropyError, Issued, ManualClock, Sessions, SignIn, Store,
-    Timestamp, Token, UserId, Validation, ValidationMode,
+    Actor, CacheSettings, Clock as _, EndReason, Entropy, EntropyError, Issued, ManualClock, Session, Sessions, SignIn,
+    Store, Timestamp, Token, UserId, Validation, ValidationMode,
 };
 use shuttle::future::block_on;
+use shuttle::rand::Rng as _;
 
 use crate::support::Probe;
 
@@ -42,11 +43,20 @@ fn travel() {
 }
 
 impl Given {
-    /// So many nodes that have a lease, on a store that answers from afar.
+    /// So many nodes that have a lease.
     pub(crate) fn nodes(count: usize) -> Self {
+        let given = Self::strangers(count);
+        for node in &given.nodes {
+            follow(node);
+        }
+        given
+    }
+
+    /// So many nodes that have not read the log yet, on a store that answers from afar or at once, as the schedule has it.
+    pub(crate) fn strangers(count: usize) -> Self {
         let clock = ManualClock::default();
         let probe = Probe { travel: Some(travel), ..Probe::default() };
-        probe.answers_later.store(true, Ordering::SeqCst);
+        probe.answers_later.store(shuttle::rand::thread_rng().r#gen(), Ordering::SeqCst);
         let probe = Arc::new(probe);
         let mut cached = CacheSettings::default();
         cached.lease = LEASE;
@@ -61,11 +71,7 @@ impl Given {
                     .unwrap()
             })
             .collect();
-        let given = Self { nodes, probe, clock };
-        for node in &given.nodes {
-            follow(node);
-        }
-        given
+        Self { nodes, probe, clock }
     }
 
     pub(crate) fn sign_in(&self, name: &str) -> Issued {
@@ -88,6 +94,15 @@ pub(crate) fn accepts(node: &Sessions, token: &Token) -> bool {
     matches!(outcome.unwrap(), Validation::Live { .. })
 }
 
+/// The session as a handler sees it.
+pub(crate) fn shown(node: &Sessions, token: &Token) -> Session {
+    let outcome = node.validate_now(token).unwrap_or_else(|| block_on(node.validate(token)));
+    match outcome.unwrap() {
+        Validation::Live { session, .. } => (*session).clone(),
+        Validation::Invalid(reason) => panic!("refused: {reason}"),
+    }
+}
+
 /// What a revocation ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum What {
@@ -96,7 +111,7 @@ pub(crate) enum What {
     Everyone,
 }
 
-pub(crate) fn revoke(node: &Sessions, what: What, session: &hallpass_core::Session) {
+pub(crate) fn revoke(node: &Sessions, what: What, session: &Session) {
     let by = Actor::operator("test");
     match what {
         What::Session => drop(block_on(node.revoke(session.id, None, &by, EndReason::Revoked)).unwrap()),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hallpass_core::{Client, Clock as _, ManualClock, Token};
+use hallpass_core::{Actor, Attributes, AttributesOutcome, Client, Clock as _, EndReason, Label, ManualClock, Token};
 use shuttle::future::block_on;
 use shuttle::thread;
 
 use crate::explore;
-use crate::given::{Acknowledged, Given, LEASE, What, accepts, follow, revoke};
+use crate::given::{Acknowledged, Given, LEASE, What, accepts, follow, revoke, shown};
 
 const STEP: Duration = Duration::from_millis(700);
 
@@ -161,8 +161,94 @@ fn paused_machine() {
     checks.join().unwrap();
 }
 
+/// A node begins to follow the log, which tells nothing of what was revoked before, while a session is read.
+fn beginning() {
+    let given = Arc::new(Given::strangers(2));
+    let issued = Arc::new(given.sign_in("alice"));
+    let looks = {
+        let (given, issued) = (Arc::clone(&given), Arc::clone(&issued));
+        thread::spawn(move || look(&given, 1, &issued.token))
+    };
+    revoke(&given.nodes[0], What::Session, &issued.session);
+    follow(&given.nodes[1]);
+    looks.join().unwrap();
+    assert!(!accepts(&given.nodes[1], &issued.token), "accepted though it was revoked before the log was followed");
+}
+
+/// Two revocations that concern one user are made at once on one node.
+fn two_revocations() {
+    let given = Arc::new(Given::nodes(1));
+    let issued = Arc::new(given.sign_in("alice"));
+    given.sign_in("alice");
+    let threads = [
+        {
+            let (given, issued) = (Arc::clone(&given), Arc::clone(&issued));
+            thread::spawn(move || {
+                let by = Actor::operator("test");
+                block_on(given.nodes[0].revoke_others(&issued.session, &by, EndReason::Revoked)).unwrap();
+            })
+        },
+        {
+            let (given, issued) = (Arc::clone(&given), Arc::clone(&issued));
+            thread::spawn(move || look(&given, 0, &issued.token))
+        },
+    ];
+    revoke(&given.nodes[0], What::User, &issued.session);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert!(!accepts(&given.nodes[0], &issued.token), "accepted after both");
+}
+
+/// What a node has changed of a session it shows from then on.
+fn changes() {
+    let given = Arc::new(Given::nodes(1));
+    let issued = Arc::new(given.sign_in("alice"));
+    let looks = {
+        let (given, issued) = (Arc::clone(&given), Arc::clone(&issued));
+        thread::spawn(move || look(&given, 0, &issued.token))
+    };
+    let session = &issued.session;
+    let attributes = Attributes::from_json(r#"{"role":"admin"}"#).unwrap();
+    let changed = block_on(given.nodes[0].set_attributes(session, &attributes)).unwrap();
+    assert_eq!(changed, AttributesOutcome::Updated(1));
+    assert_eq!(shown(&given.nodes[0], &issued.token).attributes, attributes, "the old attributes");
+    let label = Label::new("Kitchen").unwrap();
+    assert!(block_on(given.nodes[0].set_label(session.id, &session.user, label.as_ref())).unwrap());
+    assert_eq!(shown(&given.nodes[0], &issued.token).label, label, "the old label");
+    looks.join().unwrap();
+    let last = shown(&given.nodes[0], &issued.token);
+    assert_eq!((last.attributes, last.label), (attributes, label), "in the end");
+}
+
+/// A node that has refused a session, by reading the store, does not accept it again, whatever it has in memory or is about to put there.
+fn refusal() {
+    let given = Arc::new(Given::nodes(2));
+    let issued = Arc::new(given.sign_in("alice"));
+    let checks = {
+        let (given, issued) = (Arc::clone(&given), Arc::clone(&issued));
+        thread::spawn(move || {
+            let mut has_refused = false;
+            for strict in [false, true, false] {
+                let node = if strict { given.nodes[1].strictly() } else { given.nodes[1].clone() };
+                let accepted = accepts(&node, &issued.token);
+                assert!(!(accepted && has_refused), "accepted after it was refused");
+                has_refused |= !accepted;
+            }
+        })
+    };
+    let others = {
+        let (given, issued) = (Arc::clone(&given), Arc::clone(&issued));
+        thread::spawn(move || look(&given, 1, &issued.token))
+    };
+    revoke(&given.nodes[0], What::Session, &issued.session);
+    checks.join().unwrap();
+    others.join().unwrap();
+    never_again(&given, &issued.token);
+}
+
 /// All of them, by name.
-pub(crate) const ALL: [(&str, fn()); 10] = [
+pub(crate) const ALL: [(&str, fn()); 14] = [
     ("own revocation of a session", || own_revocation(What::Session)),
     ("own revocation of a user", || own_revocation(What::User)),
     ("own revocation of everyone", || own_revocation(What::Everyone)),
@@ -170,6 +256,10 @@ pub(crate) const ALL: [(&str, fn()); 10] = [
     ("foreign revocation of a user", || foreign_revocation(What::User)),
     ("foreign revocation of everyone", || foreign_revocation(What::Everyone)),
     ("rotation", rotation),
+    ("refusal", refusal),
+    ("beginning", beginning),
+    ("two revocations", two_revocations),
+    ("changes", changes),
     ("many revocations", many_revocations),
     ("restored store", restored_store),
     ("paused machine", paused_machine),
@@ -183,6 +273,26 @@ fn r12_own_revocations_are_in_effect_at_once() {
 #[test]
 fn r12_foreign_revocations_are_in_effect_within_a_lease() {
     ALL[3..6].iter().for_each(|(_, scenario)| explore(*scenario));
+}
+
+#[test]
+fn r12_a_node_that_begins_uses_nothing_that_was_read_before() {
+    explore(beginning);
+}
+
+#[test]
+fn r12_two_revocations_at_once_both_hold() {
+    explore(two_revocations);
+}
+
+#[test]
+fn r12_what_a_node_changed_it_shows() {
+    explore(changes);
+}
+
+#[test]
+fn r12_who_was_refused_is_not_accepted_again() {
+    explore(refusal);
 }
 
 #[test]

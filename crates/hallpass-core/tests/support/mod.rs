@@ -61,6 +61,11 @@ pub struct Probe {
     pub answers_get_lost: AtomicBool,
     pub read_only: AtomicBool,
     pub panic_in_sweep: AtomicBool,
+    /// Readings of the log.
+    pub follows: AtomicU64,
+    pub panic_in_follow: AtomicBool,
+    /// The log is asked and never answers.
+    pub log_is_silent: AtomicBool,
     /// Reads take waiting, as in a store behind a network.
     pub answers_later: AtomicBool,
     /// What happens while a question and its answer are on their way.
@@ -107,7 +112,10 @@ impl Store for Probe {
             return None;
         }
         self.finds.fetch_add(1, Ordering::SeqCst);
-        Some(self.reading().and_then(|()| self.store.find_now(id).expect("the model answers at once")))
+        self.travel();
+        let found = Some(self.reading().and_then(|()| self.store.find_now(id).expect("the model answers at once")));
+        self.travel();
+        found
     }
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
         self.renewals.fetch_add(1, Ordering::SeqCst);
@@ -179,6 +187,11 @@ impl Store for Probe {
         self.store.sweepable(sweep).await
     }
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
+        self.follows.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panic_in_follow.load(Ordering::SeqCst), "made to panic by the test");
+        if self.log_is_silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.reading()?;
         self.travel();
         let changes = self.store.changes_since(position, limit).await;

@@ -105,7 +105,10 @@ pub(crate) fn record(user: &UserId, now: Timestamp) -> Record {
             Some(b"Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"),
         ),
         label: None,
-        authentication: Authentication { methods: vec![String::from("pwd")], source: String::from("credentials") },
+        authentication: std::sync::Arc::new(Authentication {
+            methods: vec![String::from("pwd")],
+            source: String::from("credentials"),
+        }),
         attributes: Attributes::default(),
         attributes_version: 0,
         state: State::Live,

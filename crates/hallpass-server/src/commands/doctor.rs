@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use anyhow::{Result, bail};
-use hallpass_core::Sessions;
+use hallpass_core::{Sessions, ValidationMode};
 use serde_json::json;
 
 use crate::engine::Engine;
@@ -98,6 +98,17 @@ fn configuration(settings: &Settings) -> Vec<Finding> {
     findings.push(match &settings.cron_secret {
         Some(_) => fine("cleanup endpoint", "on; the background sweeper works without it as well"),
         None => fine("cleanup endpoint", "off (cron_secret is not set); the background sweeper cleans up by itself"),
+    });
+    findings.push(match settings.validation {
+        ValidationMode::Cached(cache) => fine(
+            "validation",
+            format!(
+                "cached: other servers may accept a revoked session for up to {:?}; up to {} MiB of sessions in memory",
+                cache.lease,
+                cache.bytes >> 20
+            ),
+        ),
+        _ => fine("validation", "strict: each check reads the database"),
     });
     match settings.policy.policies() {
         Ok(policies) => findings.push(match policies.deviations().as_slice() {

@@ -134,7 +134,7 @@ async fn show(id: SessionId, engine: &Engine, output: &mut Output<'_>) -> Result
         ("class", session.class.to_string()),
         ("label", session.label.as_ref().map(|label| label.as_str().to_owned()).unwrap_or_default()),
         ("device", device.map(|device| device.name).unwrap_or_default()),
-        ("user agent", session.client.user_agent.clone().unwrap_or_default()),
+        ("user agent", session.client.user_agent.as_deref().unwrap_or_default().to_owned()),
         ("address", session.client.ip.map(|ip| ip.to_string()).unwrap_or_default()),
         ("created", rfc3339(session.created_at.as_millis())),
         ("authenticated", rfc3339(session.authenticated_at.as_millis())),

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use hallpass_axum::{headers, rfc3339};
-use hallpass_core::{SessionId, TaskStatus, Timestamp};
+use hallpass_core::{CacheStatus, SessionId, TaskStatus, Timestamp};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -41,7 +41,9 @@ pub(super) async fn check(State(health): State<Health>) -> Response {
             "lastSeen": task(background.last_seen, now),
             "sweep": task(background.sweep, now),
             "sessionEnds": task(health.ends.read(), now),
+            "follow": background.follow.map(|status| task(status, now)),
         },
+        "validation": validation(verbs.cache_status()),
     });
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json(body)).into_response();
@@ -72,6 +74,23 @@ fn answered<T, E: std::fmt::Display>(store: &str, read: Result<Result<T, E>, tok
     };
     tracing::error!(target: "hallpass", store, error = %problem, "health check failed");
     false
+}
+
+/// How checks are answered. A server that has no lease is well: it reads the store for each check.
+fn validation(cache: Option<CacheStatus>) -> Value {
+    let Some(cache) = cache else { return json!({ "mode": "strict" }) };
+    json!({
+        "mode": "cached",
+        "leaseMs": u64::try_from(cache.lease.as_millis()).unwrap_or(u64::MAX),
+        "leaseLeftMs": u64::try_from(cache.lease_left.as_millis()).unwrap_or(u64::MAX),
+        "logPosition": cache.position,
+        "sessions": cache.entries,
+        "bytes": cache.bytes,
+        "hits": cache.hits,
+        "misses": cache.misses,
+        "fenced": cache.fenced,
+        "flushes": cache.flushes,
+    })
 }
 
 fn task(status: TaskStatus, now: Timestamp) -> Value {
