@@ -259,7 +259,7 @@ fn to_json(session: &Session, emails: &HashMap<UserId, String>, sessions: &Sessi
         "device": {
             "name": device.as_ref().map(|device| &device.name),
             "kind": device.as_ref().map(|device| device.kind.as_str()),
-            "userAgent": session.client.user_agent,
+            "userAgent": session.client.user_agent.as_deref(),
         },
         "ip": session.client.ip,
         "createdAt": rfc3339(session.created_at.as_millis()),
