@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hallpass_conformance::MemoryStore;
-use hallpass_core::store::{Filter, Page, Record};
+use hallpass_core::store::{ChangeKind, Filter, Page, Record};
 use hallpass_core::{
-    Actor, Attributes, Authentication, Class, Client, Clock as _, Copied, CopyError, EndReason, Label, ManualClock,
-    Policies, Session, SessionId, Sessions, SignIn, State, Store, Token, Validation, copy,
+    Actor, Attributes, Authentication, Class, Client, Clock as _, Copied, CopyError, EndReason, Ended, Label,
+    ManualClock, Policies, Session, SessionId, Sessions, SignIn, State, Store, Token, Validation, copy,
 };
 use support::{DAY, House, Probe, house, seconds, user};
 
@@ -243,4 +243,62 @@ async fn a_store_that_fails_is_named() {
     journey.house.probe.down.store(false, Ordering::SeqCst);
     journey.target.down.store(true, Ordering::SeqCst);
     assert!(matches!(journey.run().await, Err(CopyError::Target(_))));
+}
+
+/// What happened meanwhile is in the source's log; where that is not what it was at the beginning, nobody knows what happened.
+#[tokio::test]
+async fn a_log_that_is_lost_meanwhile_is_an_error() {
+    let journey = Move::new();
+    let house = &journey.house;
+    house.sign_in("alice").await;
+    let others = |journey: &Move| journey.house.probe.store.tables().incarnation = [7; 16];
+    assert!(matches!(journey.run_with(|| others(&journey)).await, Err(CopyError::LogLost)), "another incarnation");
+    let trimmed = |journey: &Move| {
+        let now = journey.house.clock.now();
+        let mut tables = journey.house.probe.store.tables();
+        for _ in 0..3 {
+            tables.append(ChangeKind::User(user("alice")), now);
+        }
+        tables.log.clear();
+        tables.append(ChangeKind::User(user("bob")), now);
+    };
+    assert!(matches!(journey.run_with(|| trimmed(&journey)).await, Err(CopyError::LogLost)), "entries are missing");
+}
+
+#[tokio::test]
+async fn everybody_who_is_signed_out_meanwhile_is_signed_out_there() {
+    let journey = Move::new();
+    let mut issued = Vec::new();
+    for name in ["alice", "bob"] {
+        issued.push(journey.house.sign_in(name).await);
+    }
+    let mut is_done = false;
+    let copied = journey
+        .run_with(|| {
+            let ended = Ended {
+                at: journey.house.clock.now(),
+                by: Actor::operator("test"),
+                reason: EndReason::RevokedEveryone,
+            };
+            // After all were copied.
+            if journey.target.store.tables().rows.len() == 2 && !std::mem::replace(&mut is_done, true) {
+                let mut tables = journey.house.probe.store.tables();
+                tables.end(&ended, |_| true);
+                tables.append(ChangeKind::Everyone, ended.at);
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!((copied.created, copied.ended, copied.live_in_target), (2, 2, 0));
+    for one in &issued {
+        assert!(!accepted(&journey.there(), &one.token).await);
+    }
+}
+
+#[tokio::test]
+async fn what_the_target_acknowledged_and_does_not_have_is_an_error() {
+    let journey = Move::new();
+    let issued = journey.house.sign_in("alice").await;
+    journey.target.loses_creations.store(true, Ordering::SeqCst);
+    assert!(matches!(journey.run().await, Err(CopyError::Differs(id)) if id == issued.session.id));
 }

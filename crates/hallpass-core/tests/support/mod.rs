@@ -60,6 +60,8 @@ pub struct Probe {
     /// Revocations are made, and the answer is lost.
     pub answers_get_lost: AtomicBool,
     pub read_only: AtomicBool,
+    /// Creations are acknowledged and not made.
+    pub loses_creations: AtomicBool,
     pub panic_in_sweep: AtomicBool,
     /// Readings of the log.
     pub follows: AtomicU64,
@@ -97,6 +99,9 @@ impl Probe {
 impl Store for Probe {
     async fn create(&self, new: &Record, now: Timestamp, limit: Option<Limit>) -> Result<Created, StoreError> {
         self.writing()?;
+        if self.loses_creations.load(Ordering::SeqCst) {
+            return Ok(Created::Created { evicted: Vec::new() });
+        }
         self.store.create(new, now, limit).await
     }
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
