@@ -32,6 +32,7 @@ mod session;
 mod session_id;
 mod sessions;
 mod sessions_builder;
+mod sessions_checks;
 mod shim;
 mod sign_in;
 pub mod store;
