@@ -47,7 +47,7 @@ fn facts(row: &Row<'_>, id: SessionId, state: State) -> rusqlite::Result<Record>
         absolute_expires_at: time(row, 9)?,
         label: optional(row, 10, |text| Label::new(text).ok().flatten())?,
         client,
-        authentication: authentication.into(),
+        authentication,
         attributes_version: position(row, 12)?,
         attributes: parse(row, 13, attributes)?,
         state,
