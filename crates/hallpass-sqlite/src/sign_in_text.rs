@@ -150,6 +150,24 @@ mod tests {
         }
     }
 
+    /// What is remembered of one row is not taken for the next, if that differs in one of the two.
+    #[test]
+    fn the_next_row_may_have_another_source_or_other_methods() {
+        for (source, methods) in [
+            ("a", &["pwd"][..]),
+            ("b", &["pwd"]),
+            ("b", &["otp"]),
+            ("b", &[]),
+            ("a", &[]),
+            ("a", &[""]),
+            ("a", &["pwd"]),
+        ] {
+            let (client, authentication) = facts(None, None, source, methods);
+            let text = write(&client, &authentication);
+            assert_eq!(read(&text), Some((client, authentication.into())), "{text:?}");
+        }
+    }
+
     #[test]
     fn another_form_is_refused() {
         for text in ["", "192.0.2.1", "192.0.2.1\na", "x\na\nb", "\na\\\nb", "\na\\xb\nc", "\na\nb\n\\0", "\n\\0\nb"] {
