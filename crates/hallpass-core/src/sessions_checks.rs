@@ -27,7 +27,7 @@ impl Sessions {
     }
 
     /// Checks a token as [`Sessions::validate`] does if that takes no waiting: the session is in memory, or the store reads on the calling thread
-    /// ([`Store::find_now`]), and no extension is due. `None` otherwise, with nothing done: then call [`Sessions::validate`].
+    /// ([`Store::find_now`](crate::Store::find_now)), and no extension is due. `None` otherwise, with nothing done: then call [`Sessions::validate`].
     ///
     /// For callers on a hot path, which need no future, no time-out and no allocation for one: it spares a request behind the web layer a
     /// tenth of its cost.
