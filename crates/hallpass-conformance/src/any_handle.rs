@@ -7,7 +7,7 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Hints, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
 
 use crate::builders::SeededEntropy;
 
@@ -103,6 +103,30 @@ impl Store for AnyHandle {
 
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
         self.any().changes_since(position, limit).await
+    }
+
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        self.any().register_node(node).await
+    }
+
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        self.any().heartbeat(node).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.any().nodes().await
+    }
+
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        self.any().forget_node(id, beats).await
+    }
+
+    async fn hint(&self) -> Result<(), StoreError> {
+        self.any().hint().await
+    }
+
+    fn hints(&self) -> Option<Hints> {
+        self.any().hints()
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {

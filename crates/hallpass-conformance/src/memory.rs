@@ -9,8 +9,8 @@ use hallpass_core::store::{
     Revocation, RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Target, Write,
 };
 use hallpass_core::{
-    Actor, Attributes, EndReason, Ended, Entropy as _, Label, OsEntropy, Session, SessionId, State, StoreError,
-    Timestamp, UserId,
+    Actor, Attributes, EndReason, Ended, Entropy as _, Label, Node, NodeId, OsEntropy, Session, SessionId, State,
+    StoreError, Timestamp, UserId,
 };
 
 /// A store in memory, for tests and examples. It keeps nothing: what it holds is gone with it.
@@ -41,6 +41,7 @@ pub struct Tables {
     pub log: VecDeque<Change>,
     pub head: u64,
     pub incarnation: [u8; 16],
+    pub nodes: BTreeMap<NodeId, Node>,
 }
 
 impl Default for MemoryStore {
@@ -58,7 +59,13 @@ impl MemoryStore {
     pub fn new() -> Self {
         let mut incarnation = [0; 16];
         OsEntropy.fill(&mut incarnation).expect("the operating system gives random bytes");
-        Self(Mutex::new(Tables { rows: BTreeMap::new(), log: VecDeque::new(), head: 0, incarnation }))
+        Self(Mutex::new(Tables {
+            rows: BTreeMap::new(),
+            log: VecDeque::new(),
+            head: 0,
+            incarnation,
+            nodes: BTreeMap::new(),
+        }))
     }
 
     /// The tables themselves.
@@ -338,6 +345,28 @@ impl Store for MemoryStore {
             oldest: tables.log.front().map_or(tables.head + 1, |change| change.position),
             entries: after.take(limit as usize).cloned().collect(),
         })
+    }
+
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        self.tables().nodes.insert(node.id, *node);
+        Ok(())
+    }
+
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        Ok(self.tables().nodes.get_mut(&node.id).map(|row| *row = *node).is_some())
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        Ok(self.tables().nodes.values().copied().collect())
+    }
+
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        let mut tables = self.tables();
+        let is_same = tables.nodes.get(&id).is_some_and(|row| row.beats == beats);
+        if is_same {
+            tables.nodes.remove(&id);
+        }
+        Ok(is_same)
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {

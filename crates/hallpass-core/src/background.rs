@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{Event, Sessions, Timestamp, following};
+use crate::{Event, Sessions, Timestamp, following, hints};
 
 /// How often last-seen times are written.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(15);
@@ -89,12 +89,13 @@ impl Background {
         ));
         let mut tasks = vec![flush, sweep];
         if sessions.inner.cache.is_some() {
-            tasks.push(tokio::spawn(following::run(sessions.clone(), stopped)));
+            tasks.push(tokio::spawn(following::run(sessions.clone(), stopped.clone())));
+            tasks.push(tokio::spawn(hints::run(sessions.clone(), stopped)));
         }
         Self { sessions, stop, tasks }
     }
 
-    /// Stops the tasks and writes the last-seen times that are still in memory. Takes at most about 20 seconds.
+    /// Stops the tasks, writes the last-seen times that are still in memory, and leaves the registry of nodes. Takes at most about 30 seconds.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         for mut task in std::mem::take(&mut self.tasks) {
@@ -105,6 +106,11 @@ impl Background {
         let flushed = tokio::time::timeout(SHUTDOWN_PATIENCE, self.sessions.flush_last_seen()).await;
         if let Ok(Err(error)) = flushed {
             self.sessions.emit(&Event::TaskFailed { task: "last_seen", error: error.to_string() });
+        }
+        // Where that fails nobody is harmed: revocations that wait do so for a lease, until others remove the row.
+        let left = tokio::time::timeout(SHUTDOWN_PATIENCE, self.sessions.leave()).await;
+        if let Ok(Err(error)) = left {
+            self.sessions.emit(&Event::TaskFailed { task: "follow", error: error.to_string() });
         }
     }
 }

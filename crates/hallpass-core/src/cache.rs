@@ -86,6 +86,10 @@ pub struct CacheStatus {
     pub fenced: u64,
     /// How often everything was forgotten: at the beginning, and whenever the log does not continue from where this node had read it.
     pub flushes: u64,
+    /// How often another node's hint had this one ask the log before its next turn.
+    pub hints: u64,
+    /// When the last one did.
+    pub last_hint: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -260,6 +264,8 @@ impl Cache {
             misses: self.misses.load(Ordering::Relaxed),
             fenced: self.fenced.load(Ordering::Relaxed),
             flushes: self.flushes.load(Ordering::Relaxed),
+            hints: 0,
+            last_hint: None,
         }
     }
 }

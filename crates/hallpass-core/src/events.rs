@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Actor, Class, EndReason, FlushReason, Invalid, SessionId, UserId};
+use crate::{Actor, Class, EndReason, FlushReason, Invalid, SessionId, UserId, Waited};
 
 /// Something that happened to sessions. Events name sessions by public id and never carry a token or a hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +122,11 @@ pub enum Event {
         /// Why.
         reason: FlushReason,
     },
+    /// A revocation that waits has waited until no node accepts what it ended.
+    Waited(
+        /// For whom and how long.
+        Waited,
+    ),
     /// A background task failed; it goes on at its next turn.
     TaskFailed {
         /// The task.
@@ -198,6 +203,9 @@ impl EventSink for TracingEvents {
             }
             Event::CacheFlushed { reason } => {
                 tracing::warn!(target: TARGET, event = "cache_flushed", reason = %reason, "sessions in memory were forgotten");
+            }
+            Event::Waited(Waited { nodes, acknowledged, after }) => {
+                tracing::debug!(target: TARGET, event = "revocation_everywhere", nodes, acknowledged, after_ms = after.as_millis() as u64, "no node accepts what was revoked");
             }
             Event::TaskFailed { task, error } => {
                 tracing::error!(target: TARGET, event = "task_failed", task, error = ?error, "background task failed; it is tried again");

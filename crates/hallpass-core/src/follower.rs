@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::clock::Reading;
+use crate::nodes::Registration;
 use crate::shim::{Rule, keeps};
 use crate::store::{Change, Changes, Store};
 use crate::{Clock, Event, EventSink, StoreError};
@@ -53,9 +54,10 @@ pub struct Followed {
 }
 
 /// Where this node is in the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Follower {
     place: Option<Place>,
+    registration: Registration,
 }
 
 #[derive(Debug, Clone)]
@@ -69,7 +71,12 @@ struct Place {
 }
 
 impl Follower {
-    /// Reads what the log has got since the last turn, applies it, and extends the lease. One reading of the store as a rule, two at the beginning.
+    pub(crate) const fn new(registration: Registration) -> Self {
+        Self { place: None, registration }
+    }
+
+    /// Reads what the log has got since the last turn, applies it, and extends the lease. One reading of the store as a rule, two and the registration at the
+    /// beginning; one write more when there is something to tell.
     pub(crate) async fn turn(
         &mut self,
         store: &dyn Store,
@@ -85,6 +92,10 @@ impl Follower {
                 None => store.changes_since(0, 0).await?.head,
             };
             let mut sent = Reading::of(clock);
+            if !self.registration.covers(sent) {
+                self.registration.enter(store, sent).await?;
+                continue;
+            }
             // From one before, so that the entry at the place itself comes along.
             let changes = store.changes_since(asked.saturating_sub(1), ENTRIES).await?;
             if !keeps(Rule::LeaseFromSending) {
@@ -92,6 +103,9 @@ impl Follower {
             }
             if !keeps(Rule::ApplyBeforeLease) {
                 cache.lease().extend(sent);
+            }
+            if !keeps(Rule::ApplyBeforeTelling) {
+                let _ = self.registration.tell(store, changes.head, Reading::of(clock)).await;
             }
             let reached = match &self.place {
                 Some(place) => match place.missed(&changes, sent) {
@@ -106,6 +120,8 @@ impl Follower {
                     Some(reason) => {
                         cache.lease().end();
                         self.place = None;
+                        // The registry may have gone back too, and positions count anew.
+                        self.registration.is_void();
                         followed.flushed = Some(reason);
                         events.emit(&Event::CacheFlushed { reason });
                         continue;
@@ -125,11 +141,24 @@ impl Follower {
             self.place = Some(reached);
             if is_whole {
                 cache.has_reached(position, sent);
+                // Whoever fails to tell keeps its lease for now, and has to register again when that has lasted too long.
+                let _ = self.registration.tell(store, position, Reading::of(clock)).await;
                 return Ok(followed);
             }
         }
         // The log grows faster than this node reads it. The lease runs out, and checks read the store.
         Ok(followed)
+    }
+
+    /// Answers nothing from memory any more, and leaves the registry, so that nobody waits for this node.
+    pub(crate) async fn leave(&mut self, store: &dyn Store, cache: &Cache) -> Result<(), StoreError> {
+        cache.lease().end();
+        self.place = None;
+        self.registration.is_void();
+        if let Some(row) = self.registration.row() {
+            store.forget_node(row.id, row.beats).await?;
+        }
+        Ok(())
     }
 }
 

@@ -7,19 +7,16 @@ use arc_swap::ArcSwap;
 use crate::background::TaskRecord;
 use crate::cache::{Cache, Forgetting};
 use crate::follower::Follower;
+use crate::hints::Hinting;
 use crate::last_seen::LastSeenBuffer;
-use crate::store::{
-    Created, Filter, Health, Limit, Listing, Page, Reauthentication, Record, Revocation, Rotation, Store, Target, Write,
-};
+use crate::store::{Created, Filter, Health, Limit, Listing, Page, Reauthentication, Record, Rotation, Store, Write};
 use crate::sweeper::{self, Rest, SweepProgress, SweepSettings};
 use crate::{
     Actor, Attributes, Authentication, Background, BackgroundStatus, Class, Client, Clock, EndReason, Entropy,
-    EntropyError, Event, EventSink, Label, OnLimit, Pepper, Policies, Policy, Session, SessionId, SessionsBuilder,
-    SignIn, State, StoreError, Timestamp, Token, TokenHash, UserId,
+    EntropyError, Event, EventSink, Label, NodeId, OnLimit, Pepper, Policies, Policy, Session, SessionId,
+    SessionsBuilder, SignIn, State, StoreError, Timestamp, Token, TokenHash, UserId,
 };
 
-/// How many rows behind a mark a revocation settles itself; the sweeper does the rest.
-const SETTLE_AT_ONCE: u32 = 200;
 /// How many of the tokens that came with a request [`Sessions::sign_in`] looks at. A browser sends one; more are an attack or an accident.
 pub const MAX_PRESENTED: usize = 8;
 /// How often a creation is tried again when its random id is taken (A05).
@@ -72,13 +69,6 @@ pub enum RotateError {
     Store(#[from] StoreError),
 }
 
-/// What a revocation of several sessions did. It is durable and in effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Revoked {
-    /// How many live sessions ended; `None` where counting would grow with their number (everyone).
-    pub ended: Option<u64>,
-}
-
 /// What a change of attributes did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttributesOutcome {
@@ -110,6 +100,8 @@ pub struct Sessions {
     pub(crate) inner: Arc<Inner>,
     /// Checks read the store, whatever the mode.
     pub(crate) strict: bool,
+    /// Revocations return when no node accepts what they ended.
+    pub(crate) waits: bool,
 }
 
 #[derive(Debug)]
@@ -121,7 +113,10 @@ pub(crate) struct Inner {
     pub(crate) policies: ArcSwap<Policies>,
     pub(crate) pepper: Option<Pepper>,
     pub(crate) cache: Option<Cache>,
+    /// This node's name in the registry; none in the strict mode, which is in no registry.
+    pub(crate) node: Option<NodeId>,
     pub(crate) follower: tokio::sync::Mutex<Follower>,
+    pub(crate) hinting: Hinting,
     pub(crate) sweep: SweepSettings,
     pub(crate) last_seen: LastSeenBuffer,
     pub(crate) last_seen_task: TaskRecord,
@@ -156,6 +151,9 @@ impl Sessions {
             match self.inner.store.create(&record, now, limit(policy, now)).await? {
                 Created::Created { evicted } => {
                     self.forget_sessions(&evicted);
+                    if !evicted.is_empty() {
+                        self.has_changed();
+                    }
                     let Record { session, .. } = record;
                     self.emit(&Event::Created { id, user: session.user.clone(), class: session.class.clone() });
                     for id in &evicted {
@@ -270,6 +268,7 @@ impl Sessions {
         drop(changed);
         match rotated? {
             Write::Done(()) => {
+                self.has_changed();
                 self.emit(&Event::Rotated { id: session.id, user: session.user.clone(), reauthenticated });
                 Ok(Issued { token, session, evicted: Vec::new() })
             }
@@ -316,81 +315,11 @@ impl Sessions {
         Ok(self.inner.store.find(id).await?.map(|record| record.session))
     }
 
-    /// Ends one session by its public id, only if it belongs to `owner` when one is given. How many live sessions that ended: 0 for unknown,
-    /// foreign and already ended ones alike (A15). One durable commit.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn revoke(
-        &self,
-        id: SessionId,
-        owner: Option<&UserId>,
-        by: &Actor,
-        reason: EndReason,
-    ) -> Result<u64, StoreError> {
-        let target = Target::Session { id, owner: owner.cloned() };
-        let ended = self.store_revoke(target, by, reason).await?.ended.unwrap_or(0);
-        if ended > 0 {
-            self.emit(&Event::Ended { id, by: by.clone(), reason });
+    /// The log has an entry more, of which the other nodes are told soon.
+    pub(crate) fn has_changed(&self) {
+        if self.inner.cache.is_some() {
+            self.inner.hinting.is_due();
         }
-        Ok(ended)
-    }
-
-    /// Ends all sessions of the user but `keep`. In effect after one small durable commit, whatever their number. Ends nothing when `keep`
-    /// itself is not live any more (`ended` is `None` then).
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn revoke_others(&self, keep: &Session, by: &Actor, reason: EndReason) -> Result<Revoked, StoreError> {
-        self.revoke_many(Target::Others { user: keep.user.clone(), keep: keep.id }, by, reason).await
-    }
-
-    /// Ends all sessions of a user: forces a new sign-in. In effect after one small durable commit, whatever their number.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn revoke_user(&self, user: &UserId, by: &Actor, reason: EndReason) -> Result<Revoked, StoreError> {
-        self.revoke_many(Target::User(user.clone()), by, reason).await
-    }
-
-    /// Ends all sessions of everybody. In effect after one small durable commit; the rows follow with the sweeper.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn revoke_everyone(&self, by: &Actor) -> Result<Revoked, StoreError> {
-        self.revoke_many(Target::Everyone, by, EndReason::RevokedEveryone).await
-    }
-
-    async fn revoke_many(&self, target: Target, by: &Actor, reason: EndReason) -> Result<Revoked, StoreError> {
-        let outcome = self.store_revoke(target.clone(), by, reason).await?;
-        let by = by.clone();
-        match target {
-            Target::Others { user, keep } => {
-                self.emit(&Event::UserRevoked { user, kept: Some(keep), ended: outcome.ended, by, reason });
-            }
-            Target::User(user) => self.emit(&Event::UserRevoked { user, kept: None, ended: outcome.ended, by, reason }),
-            Target::Everyone => self.emit(&Event::EveryoneRevoked { by }),
-            Target::Session { .. } => {}
-        }
-        if outcome.position > 0 {
-            // The revocation holds already; this only writes it into the rows of an ordinary user at once.
-            if let Err(error) = self.inner.store.settle(SETTLE_AT_ONCE, self.now()).await {
-                self.emit(&Event::TaskFailed { task: "settle", error: error.to_string() });
-            }
-        }
-        Ok(Revoked { ended: outcome.ended })
-    }
-
-    async fn store_revoke(
-        &self,
-        target: Target,
-        by: &Actor,
-        reason: EndReason,
-    ) -> Result<crate::store::RevokeOutcome, StoreError> {
-        let revocation = Revocation { target, now: self.now(), by: by.clone(), reason };
-        // Before the answer, and whatever it is: where the connection broke at the commit, nobody knows whether it was made.
-        let _forgetting = Forgetting::target(self.inner.cache.as_ref(), &revocation.target);
-        self.inner.store.revoke(&revocation).await
     }
 
     fn forget_sessions(&self, ids: &[SessionId]) {
@@ -405,7 +334,11 @@ impl Sessions {
     /// When the store fails.
     pub async fn set_label(&self, id: SessionId, owner: &UserId, label: Option<&Label>) -> Result<bool, StoreError> {
         let _changed = Forgetting::session(self.inner.cache.as_ref(), id);
-        Ok(matches!(self.inner.store.set_label(id, owner, label, self.now()).await?, Write::Done(())))
+        let is_done = self.inner.store.set_label(id, owner, label, self.now()).await? == Write::Done(());
+        if is_done {
+            self.has_changed();
+        }
+        Ok(is_done)
     }
 
     /// Replaces the attributes of a session if nobody changed them since `session` was read. One write.
@@ -420,7 +353,10 @@ impl Sessions {
         let expected = session.attributes_version;
         let _changed = Forgetting::session(self.inner.cache.as_ref(), session.id);
         Ok(match self.inner.store.set_attributes(session.id, expected, attributes, self.now()).await? {
-            Write::Done(version) => AttributesOutcome::Updated(version),
+            Write::Done(version) => {
+                self.has_changed();
+                AttributesOutcome::Updated(version)
+            }
             Write::Conflict => AttributesOutcome::Conflict,
             Write::Gone => AttributesOutcome::Gone,
         })

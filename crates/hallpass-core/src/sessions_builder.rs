@@ -1,16 +1,21 @@
 //! How [`Sessions`](crate::Sessions) are set up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use crate::background::TaskRecord;
 use crate::cache::Cache;
+use crate::follower::Follower;
+use crate::hints::Hinting;
 use crate::last_seen::LastSeenBuffer;
+use crate::nodes::Registration;
 use crate::sessions::Inner;
 use crate::{
-    Clock, Entropy, EventSink, OsEntropy, Pepper, Policies, Sessions, Store, SweepSettings, SystemClock, TracingEvents,
-    ValidationMode,
+    Clock, Entropy, EventSink, NodeId, OsEntropy, Pepper, Policies, Sessions, Store, SweepSettings, SystemClock,
+    TracingEvents, ValidationMode,
 };
 
 /// Settings that contradict each other.
@@ -37,7 +42,9 @@ impl SessionsBuilder {
                 policies: ArcSwap::from_pointee(Policies::default()),
                 pepper: None,
                 cache: None,
-                follower: tokio::sync::Mutex::default(),
+                node: None,
+                follower: Mutex::new(Follower::new(Registration::new(NodeId::from_bytes([0; 16]), Duration::ZERO))),
+                hinting: Hinting::default(),
                 sweep: SweepSettings::default(),
                 last_seen: LastSeenBuffer::default(),
                 last_seen_task: TaskRecord::default(),
@@ -111,7 +118,10 @@ impl SessionsBuilder {
         if let ValidationMode::Cached(settings) = self.mode {
             settings.check().map_err(SettingsError)?;
             self.inner.cache = Some(Cache::new(settings));
+            let node = NodeId::generate(&*self.inner.entropy).map_err(|error| SettingsError(error.to_string()))?;
+            self.inner.node = Some(node);
+            self.inner.follower = Mutex::new(Follower::new(Registration::new(node, settings.lease)));
         }
-        Ok(Sessions { inner: Arc::new(self.inner), strict: false })
+        Ok(Sessions { inner: Arc::new(self.inner), strict: false, waits: false })
     }
 }

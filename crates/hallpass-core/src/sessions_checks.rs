@@ -1,13 +1,11 @@
 //! The verbs that check a token, and what answers them from memory.
 
-use std::sync::Arc;
-
 use arc_swap::Guard;
 
 use crate::clock::Reading;
 use crate::following;
 use crate::validation::{CachedCheck, Check};
-use crate::{CacheStatus, Followed, Policies, Sessions, StoreError, Token, TokenHash, Validation};
+use crate::{CacheStatus, Followed, Node, Policies, Sessions, StoreError, Token, TokenHash, Validation};
 
 impl Sessions {
     /// Checks a token. In the strict mode, one read; one write more when an extension is due (at most once per `update_age`). In the cached mode
@@ -47,7 +45,7 @@ impl Sessions {
     /// pass. Cheap; shares everything.
     #[must_use]
     pub fn strictly(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), strict: true }
+        Self { strict: true, ..self.clone() }
     }
 
     /// Whether checks may be answered from memory.
@@ -85,9 +83,28 @@ impl Sessions {
         following::within_a_lease(cache.settings().lease, turn).await
     }
 
+    /// Answers no check from memory from now on, and leaves the registry of nodes, so that no revocation waits for this one. [`Background::shutdown`](crate::Background::shutdown)
+    /// does this. One write.
+    ///
+    /// # Errors
+    /// When the store fails: others wait for this node's lease then, until they find that it is gone.
+    pub(crate) async fn leave(&self) -> Result<(), StoreError> {
+        let Some(cache) = &self.inner.cache else { return Ok(()) };
+        self.inner.follower.lock().await.leave(&*self.inner.store, cache).await
+    }
+
+    /// The nodes that may answer from memory, with this one, if it does. One reading.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.inner.store.nodes().await
+    }
+
     /// What the cache holds and how far it has followed the log; `None` in the strict mode.
     #[must_use]
     pub fn cache_status(&self) -> Option<CacheStatus> {
-        Some(self.inner.cache.as_ref()?.status(Reading::of(&*self.inner.clock)))
+        let (hints, last_hint) = self.inner.hinting.heard();
+        Some(CacheStatus { hints, last_hint, ..self.inner.cache.as_ref()?.status(Reading::of(&*self.inner.clock)) })
     }
 }

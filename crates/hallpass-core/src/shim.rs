@@ -19,6 +19,18 @@ pub(crate) type Keyed = std::collections::hash_map::RandomState;
 #[cfg(feature = "shuttle")]
 pub(crate) type Keyed = std::hash::BuildHasherDefault<std::collections::hash_map::DefaultHasher>;
 
+/// Lets time pass.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) async fn pause(length: std::time::Duration) {
+    tokio::time::sleep(length).await;
+}
+
+/// The schedules have no timers: others go on.
+#[cfg(feature = "shuttle")]
+pub(crate) async fn pause(_: std::time::Duration) {
+    shuttle::future::yield_now().await;
+}
+
 /// The rules on which the bound of cached validation rests. The tests of the schedules break each of them and must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,6 +62,12 @@ pub enum Rule {
     WholeLog,
     /// A wall clock that jumped against the other one ends the lease.
     NoticeJumps,
+    /// A node is in the registry before it asks the log for its first lease.
+    RegisterBeforeAsking,
+    /// A node tells how far it is after it has applied what it read.
+    ApplyBeforeTelling,
+    /// A revocation that waits does so for every node that has not told that it is far enough, for as long as that one's lease may last.
+    WaitForAll,
 }
 
 /// Whether the rule is kept: always, unless a test of the schedules breaks it.

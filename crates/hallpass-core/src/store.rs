@@ -19,7 +19,9 @@
 //!    [`Store::settle`] later writes the end into the rows themselves, in batches; a mark is kept until then.
 //! 8. **No clock decides about a revocation.** It ends every row that has not ended, one past its deadline too: by a clock that is behind,
 //!    or was moved back, that one would live. Only those that are live at `now` are counted.
-//! 9. **Nothing is done later** for a caller that dropped its future: it was told that the store did not answer. What is already on its way to
+//! 9. **The registry of nodes** ([`Store::nodes`]) lies where the log lies: whoever reads it after a commit sees every node that was registered before the reading was sent.
+//!    A lost heartbeat makes others wait longer and harms nothing; a lost registration would.
+//! 10. **Nothing is done later** for a caller that dropped its future: it was told that the store did not answer. What is already on its way to
 //!    the disk is the exception.
 
 use std::error::Error;
@@ -29,8 +31,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Actor, Attributes, Authentication, Class, Client, EndReason, Label, Session, SessionId, Timestamp, TokenHash,
-    UserId,
+    Actor, Attributes, Authentication, Class, Client, EndReason, Hints, Label, Node, NodeId, Session, SessionId,
+    Timestamp, TokenHash, UserId,
 };
 
 /// Why a store could not answer. Never "no such session": that is an outcome.
@@ -459,6 +461,30 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// The revocation log after `position`, at most `limit` entries. One consistent read.
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError>;
+
+    /// Enters a node into the registry, or enters it anew with other values, durably. One commit.
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError>;
+
+    /// Replaces what the registry knows of a node that is there. One write, not durable. `false` when it is not there: nothing was written then.
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError>;
+
+    /// The registry, whole. One read, which sees what was registered before it was sent.
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError>;
+
+    /// Removes a node from the registry if its `beats` are still these. One write.
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError>;
+
+    /// Tells others that the log has something new: best effort, and nothing rests on it. Never in the transaction of a revocation. By default nothing, for
+    /// stores that have no way to do so.
+    async fn hint(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What others tell. Begins to listen, and goes on while somebody has what it returns; a connection that is lost is made again. `None`, as by default,
+    /// for stores that have no way to hear of it.
+    fn hints(&self) -> Option<Hints> {
+        None
+    }
 
     /// Brings the schema up to date, under a lock, safe from several processes at once. Answers the versions before and after.
     async fn migrate(&self) -> Result<(u32, u32), StoreError>;

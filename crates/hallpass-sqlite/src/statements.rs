@@ -253,6 +253,19 @@ pub const LOG_HEAD: &str = "SELECT incarnation, n, coalesce((SELECT min(n) FROM 
 pub const LOG_ENTRIES: &str =
     "SELECT n, kind, session_id, user_id, at FROM hallpass_revocations WHERE n > ?1 ORDER BY n LIMIT ?2";
 
+/// Enters a node, or enters it anew.
+pub const REGISTER_NODE: &str =
+    "INSERT OR REPLACE INTO hallpass_nodes (id, lease, reached, beats) VALUES (?1, ?2, ?3, ?4)";
+
+/// What a node that is there tells.
+pub const HEARTBEAT: &str = "UPDATE hallpass_nodes SET lease = ?2, reached = ?3, beats = ?4 WHERE id = ?1";
+
+/// The registry.
+pub const NODES: &str = "SELECT id, lease, reached, beats FROM hallpass_nodes";
+
+/// Removes a node that has told nothing more.
+pub const FORGET_NODE: &str = "DELETE FROM hallpass_nodes WHERE id = ?1 AND beats = ?2";
+
 /// How many marks wait to be settled.
 pub const COUNT_MARKS: &str = "SELECT count(*) FROM hallpass_marks";
 
@@ -301,5 +314,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("COUNT_LIVE_WITHOUT_MARKS", COUNT_LIVE_WITHOUT_MARKS),
     ("LOG_HEAD", LOG_HEAD),
     ("LOG_ENTRIES", LOG_ENTRIES),
+    ("REGISTER_NODE", REGISTER_NODE),
+    ("HEARTBEAT", HEARTBEAT),
+    ("NODES", NODES),
+    ("FORGET_NODE", FORGET_NODE),
     ("COUNT_MARKS", COUNT_MARKS),
 ];

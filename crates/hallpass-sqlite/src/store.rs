@@ -8,7 +8,7 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Target, Write,
 };
-use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, HintSource, Hints, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
 use rusqlite::Connection;
 
 use crate::anchor::Anchor;
@@ -18,7 +18,10 @@ use crate::readers::Readers;
 use crate::revoke::Effect;
 use crate::write_stats::Counters;
 use crate::writer::{Durability, Writer};
-use crate::{Location, SqliteOptions, WriteStats, change, create, health, list, revocation_log, revoke, settle, sweep};
+use crate::{
+    Location, SqliteOptions, WriteStats, change, create, health, hints, list, nodes, revocation_log, revoke, settle,
+    sweep,
+};
 
 /// Sessions in one SQLite file.
 ///
@@ -33,6 +36,7 @@ pub struct SqliteStore {
     writer: Writer,
     counters: Arc<Counters>,
     migrated: (u32, u32),
+    hints: HintSource,
 }
 
 /// The anchor reads one row.
@@ -83,7 +87,15 @@ impl SqliteStore {
         let (queue, patience) = (options.queue(), options.busy_timeout());
         let writer =
             Writer::start(connection, anchor, place.clone(), failures, Arc::clone(&counters), queue, patience)?;
-        Ok(Self { database: Arc::new(database), place, readers: Arc::new(readers), writer, counters, migrated })
+        Ok(Self {
+            database: Arc::new(database),
+            place,
+            readers: Arc::new(readers),
+            writer,
+            counters,
+            migrated,
+            hints: HintSource::default(),
+        })
     }
 
     /// The file; `None` in memory.
@@ -258,6 +270,29 @@ impl Store for SqliteStore {
 
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
         self.read_long(move |connection| revocation_log::changes_since(connection, position, limit)).await
+    }
+
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        let node = *node;
+        self.write(Durability::Durable, move |connection| nodes::register(connection, &node)).await
+    }
+
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        let node = *node;
+        self.write(Durability::Relaxed, move |connection| nodes::heartbeat(connection, &node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.read_long(nodes::nodes).await
+    }
+
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        self.write(Durability::Relaxed, move |connection| nodes::forget(connection, id, beats)).await
+    }
+
+    /// Only of a file: a database in memory has no other program. The commits of this one are heard too.
+    fn hints(&self) -> Option<Hints> {
+        self.path().map(|_| hints::listen(&self.hints, &self.database))
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {

@@ -9,7 +9,7 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Label, Session, SessionId, Store, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Label, Node, NodeId, Session, SessionId, Store, StoreError, Timestamp, UserId};
 use tokio::sync::Notify;
 
 /// What the broken database says; must never reach a client (A46).
@@ -175,6 +175,22 @@ impl Store for FaultyStore {
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
         self.gate(false).await?;
         self.inner.changes_since(position, limit).await
+    }
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        self.gate(true).await?;
+        self.inner.register_node(node).await
+    }
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        self.gate(true).await?;
+        self.inner.heartbeat(node).await
+    }
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.gate(false).await?;
+        self.inner.nodes().await
+    }
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        self.gate(true).await?;
+        self.inner.forget_node(id, beats).await
     }
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {
         self.inner.migrate().await

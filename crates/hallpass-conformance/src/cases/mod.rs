@@ -16,6 +16,7 @@ pub mod limits;
 pub mod list;
 pub mod log;
 pub mod marks;
+pub mod nodes;
 pub mod renew;
 pub mod resurrection;
 pub mod revoke;
@@ -180,6 +181,13 @@ macro_rules! __cases {
                 look_alike_classes_are_kept_apart,
                 every_text_round_trips_byte_for_byte,
                 the_longest_texts_are_kept_whole,
+            }
+            nodes {
+                what_is_registered_is_there,
+                a_heartbeat_enters_nobody,
+                a_node_that_told_more_stays,
+                it_outlives_everything_else,
+                many_at_once_are_all_there,
             }
             upkeep {
                 migrating_again_changes_nothing,

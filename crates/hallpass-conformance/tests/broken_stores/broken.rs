@@ -11,7 +11,7 @@ use hallpass_core::store::{
     ChangeKind, Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Ended, Label, SessionId, State, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Ended, Label, Node, NodeId, SessionId, State, StoreError, Timestamp, UserId};
 
 use crate::defect::{Defect, Defect as D};
 use crate::likeness::normalised;
@@ -27,6 +27,8 @@ pub(crate) struct Broken {
     found: Mutex<BTreeMap<SessionId, Option<Record>>>,
     listed: Mutex<BTreeMap<String, Listing>>,
     log: Mutex<BTreeMap<(u64, u32), Changes>>,
+    /// What the registry held when this handle first looked.
+    pub(crate) nodes: Mutex<Option<Vec<Node>>>,
     /// The head of the log when this handle last revoked.
     pub(crate) head: AtomicU64,
 }
@@ -62,6 +64,7 @@ impl Broken {
                 found: Mutex::default(),
                 listed: Mutex::default(),
                 log: Mutex::default(),
+                nodes: Mutex::default(),
                 head: AtomicU64::new(0),
             })
         };
@@ -414,6 +417,39 @@ impl Store for Broken {
             return Ok(lock(&self.log).entry((position, limit)).or_insert(changes).clone());
         }
         Ok(changes)
+    }
+
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        if self.is(D::RegisterLeavesWhatIsThere) {
+            self.data.inner.tables().nodes.entry(node.id).or_insert(*node);
+            return Ok(());
+        }
+        self.data.inner.register_node(node).await
+    }
+
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        if self.is(D::HeartbeatEnters) {
+            return self.data.inner.register_node(node).await.map(|()| true);
+        }
+        if self.is(D::HeartbeatChangesNothing) {
+            return Ok(self.data.inner.tables().nodes.contains_key(&node.id));
+        }
+        self.data.inner.heartbeat(node).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        let nodes = self.data.inner.nodes().await?;
+        if self.is(D::NodesAreRemembered) {
+            return Ok(lock(&self.nodes).get_or_insert(nodes).clone());
+        }
+        Ok(nodes)
+    }
+
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        if self.is(D::ForgetIgnoresTheBeats) {
+            return Ok(self.data.inner.tables().nodes.remove(&id).is_some());
+        }
+        self.data.inner.forget_node(id, beats).await
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {

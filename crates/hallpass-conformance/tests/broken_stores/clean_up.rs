@@ -52,6 +52,9 @@ impl Broken {
         self.forget();
         let mut sweep = *sweep;
         let mut removed = 0;
+        if self.is(D::SweepForgetsNodes) {
+            self.data.inner.tables().nodes.clear();
+        }
         if self.is(D::SweepFailsWhenItMeetsAnother) {
             if self.data.sweeping.swap(true, Ordering::SeqCst) {
                 return Err(StoreError::unavailable("deadlock found when trying to get a lock"));

@@ -59,6 +59,11 @@ pub(crate) enum Defect {
     ClassIgnoresHyphens,
     TextIsNormalised,
     LogNamesUsersInLowerCase,
+    HeartbeatEnters,
+    HeartbeatChangesNothing,
+    RegisterLeavesWhatIsThere,
+    ForgetIgnoresTheBeats,
+    SweepForgetsNodes,
     // Seen only when several are at work.
     RevokeIsAcknowledgedEarly,
     RevokeCountsOutsideTheLock,
@@ -84,4 +89,5 @@ pub(crate) enum Defect {
     ListIsRemembered,
     EpochIsRemembered,
     LogIsRemembered,
+    NodesAreRemembered,
 }

@@ -13,8 +13,8 @@ use hallpass_core::store::{
     RevokeOutcome, Rotation, Settled, Sweep, Swept, Write,
 };
 use hallpass_core::{
-    Attributes, Event, EventSink, Invalid, Issued, Label, ManualClock, Policies, Session, SessionId, Sessions, SignIn,
-    Store, StoreError, Timestamp, Token, UserId, Validation, ValidationMode,
+    Attributes, Event, EventSink, Invalid, Issued, Label, ManualClock, Node, NodeId, Policies, Session, SessionId,
+    Sessions, SignIn, Store, StoreError, Timestamp, Token, UserId, Validation, ValidationMode,
 };
 
 pub const HOUR: u64 = 3600;
@@ -202,6 +202,26 @@ impl Store for Probe {
         let changes = self.store.changes_since(position, limit).await;
         self.travel();
         changes
+    }
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        self.writing()?;
+        self.travel();
+        self.store.register_node(node).await
+    }
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        self.writing()?;
+        self.travel();
+        self.store.heartbeat(node).await
+    }
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.reading()?;
+        self.travel();
+        self.store.nodes().await
+    }
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        self.writing()?;
+        self.travel();
+        self.store.forget_node(id, beats).await
     }
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {
         self.store.migrate().await

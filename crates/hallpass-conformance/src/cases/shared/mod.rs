@@ -2,6 +2,7 @@
 //! panics on a violation. Any number of handles will do; given one, they show less.
 
 pub mod limits;
+pub mod nodes;
 pub mod settle;
 pub mod storms;
 pub mod sweep;
@@ -33,6 +34,9 @@ macro_rules! __shared_cases {
                 a_creation_lives_if_it_was_begun_after_a_revocation_elsewhere,
                 creations_race_with_revocations_elsewhere,
                 all_handles_agree_about_the_database,
+            }
+            nodes 3 {
+                g6_who_is_registered_is_seen_by_all_at_once,
             }
             settle 3 {
                 what_was_seen_ended_stays_ended_while_all_settle,

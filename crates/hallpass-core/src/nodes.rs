@@ -1,0 +1,131 @@
+//! The registry of nodes: who may answer from memory, and how far each has followed the revocation log.
+//!
+//! A revocation that waits ([`Sessions::waiting`](crate::Sessions::waiting)) reads it. So a node is entered, durably, before it asks the log for its first lease: whoever
+//! revokes and does not find a node there knows that it will ask the log later than the revocation was committed, and be told of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::clock::{Reading, Uptime};
+use crate::shim::{Rule, keeps};
+use crate::store::Store;
+use crate::{Entropy, EntropyError, StoreError};
+
+/// A node that has told nothing new says all the same that it is there.
+const BEAT_EVERY: Duration = Duration::from_secs(30);
+/// A lease is taken only by a node that was entered, or told something, within this time before it asked the log.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+/// A row that did not change for so long belongs to a node that is gone: had it come back, it would be entered anew before its next lease. Longer than
+/// [`GOOD_FOR`] and the longest lease together.
+pub(crate) const GONE_AFTER: Duration = Duration::from_secs(600);
+
+/// The random name of a node: another one each time it starts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId([u8; 16]);
+
+impl NodeId {
+    pub(crate) fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut bytes = [0; 16];
+        entropy.fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// The id from its 16 bytes, as stores keep it.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A node as the registry knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// Which one.
+    pub id: NodeId,
+    /// How long it may answer from memory after it asked the log. Stores keep whole milliseconds.
+    pub lease: Duration,
+    /// The position in the log up to which it has forgotten what was revoked.
+    pub reached: u64,
+    /// Counts what it has told: a row whose count stands still belongs to a node that is gone.
+    pub beats: u64,
+}
+
+/// This node's own row.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    row: Node,
+    /// When the last thing was sent that the store has confirmed.
+    confirmed: Option<Uptime>,
+    /// When the last thing was sent, and whether it said all that there was to say.
+    told: Option<(Uptime, bool)>,
+}
+
+impl Registration {
+    pub(crate) const fn new(id: NodeId, lease: Duration) -> Self {
+        Self { row: Node { id, lease, reached: 0, beats: 0 }, confirmed: None, told: None }
+    }
+
+    /// Whether a lease may count from this moment, at which the log is about to be asked.
+    pub(crate) fn covers(&self, sent: Reading) -> bool {
+        self.confirmed.is_some_and(|at| sent.uptime.since(at) <= GOOD_FOR) || !keeps(Rule::RegisterBeforeAsking)
+    }
+
+    /// Enters this node, as one that has followed nothing yet. One durable commit.
+    pub(crate) async fn enter(&mut self, store: &dyn Store, now: Reading) -> Result<(), StoreError> {
+        self.row.reached = 0;
+        self.row.beats += 1;
+        self.confirmed = None;
+        store.register_node(&self.row).await?;
+        self.confirmed = Some(now.uptime);
+        self.told = Some((now.uptime, true));
+        Ok(())
+    }
+
+    /// Tells how far this node is, if that is new or the last time is long ago. One write that is not durable: a registry that lost it makes others wait
+    /// longer, never shorter.
+    pub(crate) async fn tell(&mut self, store: &dyn Store, reached: u64, now: Reading) -> Result<(), StoreError> {
+        let is_due = self.told.is_none_or(|(at, is_whole)| !is_whole || now.uptime.since(at) >= BEAT_EVERY);
+        if reached == self.row.reached && !is_due {
+            return Ok(());
+        }
+        self.row.reached = reached;
+        self.row.beats += 1;
+        self.told = Some((now.uptime, false));
+        if store.heartbeat(&self.row).await? {
+            self.confirmed = Some(now.uptime);
+            self.told = Some((now.uptime, true));
+        } else {
+            // Somebody removed the row: entered again before the next lease.
+            self.confirmed = None;
+        }
+        Ok(())
+    }
+
+    /// What this node has told cannot be relied on any more.
+    pub(crate) fn is_void(&mut self) {
+        self.confirmed = None;
+    }
+
+    /// This node's row, if it has one.
+    pub(crate) fn row(&self) -> Option<&Node> {
+        (self.row.beats > 0).then_some(&self.row)
+    }
+}
