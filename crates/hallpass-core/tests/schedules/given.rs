@@ -23,8 +23,8 @@ pub(crate) struct Given {
     pub(crate) clock: ManualClock,
 }
 
-/// Bytes that are the same in each run, or a schedule could not be played again.
-#[derive(Debug, Default)]
+/// Bytes that are the same in each run, or a schedule could not be played again, and others for each node.
+#[derive(Debug)]
 struct Counted(AtomicU64);
 
 impl Entropy for Counted {
@@ -61,11 +61,11 @@ impl Given {
         let mut cached = CacheSettings::default();
         cached.lease = LEASE;
         cached.bytes = 64 << 10;
-        let nodes = (0..count)
-            .map(|_| {
+        let nodes = (0..count as u64)
+            .map(|node| {
                 Sessions::builder(Arc::clone(&probe) as Arc<dyn Store>)
                     .clock(clock.clone())
-                    .entropy(Counted::default())
+                    .entropy(Counted(AtomicU64::new(node << 32)))
                     .validation(ValidationMode::Cached(cached))
                     .build()
                     .unwrap()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hallpass_core::{Actor, Attributes, AttributesOutcome, Client, Clock as _, EndReason, Label, ManualClock, Token};
 use shuttle::future::block_on;
+use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
 
 use crate::explore;
@@ -247,8 +248,49 @@ fn refusal() {
     never_again(&given, &issued.token);
 }
 
+/// A node revokes and waits, while another one begins to follow the log, or goes on, and checks, and time passes: once the wait is over nobody accepts (G6).
+fn waiting(begins: bool) {
+    let given = Arc::new(if begins { Given::strangers(2) } else { Given::nodes(2) });
+    let issued = Arc::new(given.sign_in("alice"));
+    if !begins {
+        assert!(accepts(&given.nodes[1], &issued.token));
+    }
+    let returned = Arc::new(AtomicBool::new(false));
+    let mut threads = Vec::new();
+    {
+        let (clock, returned) = (given.clock.clone(), Arc::clone(&returned));
+        threads.push(thread::spawn(move || {
+            while !returned.load(Ordering::SeqCst) {
+                clock.advance(STEP);
+                thread::yield_now();
+            }
+        }));
+    }
+    {
+        let given = Arc::clone(&given);
+        threads.push(thread::spawn(move || (0..2).for_each(|_| follow(&given.nodes[1]))));
+    }
+    {
+        let (given, issued, returned) = (Arc::clone(&given), Arc::clone(&issued), Arc::clone(&returned));
+        threads.push(thread::spawn(move || {
+            for _ in 0..3 {
+                let has_returned = returned.load(Ordering::SeqCst);
+                let accepted = accepts(&given.nodes[1], &issued.token);
+                assert!(!(accepted && has_returned), "accepted after the wait");
+            }
+        }));
+    }
+    revoke(&given.nodes[0].waiting(), What::Session, &issued.session);
+    returned.store(true, Ordering::SeqCst);
+    assert!(!accepts(&given.nodes[1], &issued.token), "accepted right after the wait");
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert!(!accepts(&given.nodes[1], &issued.token), "accepted in the end");
+}
+
 /// All of them, by name.
-pub(crate) const ALL: [(&str, fn()); 14] = [
+pub(crate) const ALL: [(&str, fn()); 16] = [
     ("own revocation of a session", || own_revocation(What::Session)),
     ("own revocation of a user", || own_revocation(What::User)),
     ("own revocation of everyone", || own_revocation(What::Everyone)),
@@ -263,6 +305,8 @@ pub(crate) const ALL: [(&str, fn()); 14] = [
     ("many revocations", many_revocations),
     ("restored store", restored_store),
     ("paused machine", paused_machine),
+    ("waiting for a node that begins", || waiting(true)),
+    ("waiting for a node that goes on", || waiting(false)),
 ];
 
 #[test]
@@ -313,4 +357,10 @@ fn r5_a_log_that_went_back_and_counted_on_is_noticed() {
 #[test]
 fn r21_a_machine_that_lost_time_has_no_lease() {
     explore(paused_machine);
+}
+
+#[test]
+fn r16_g6_after_the_wait_no_node_accepts() {
+    explore(|| waiting(true));
+    explore(|| waiting(false));
 }

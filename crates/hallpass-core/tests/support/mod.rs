@@ -13,7 +13,7 @@ use hallpass_core::store::{
     RevokeOutcome, Rotation, Settled, Sweep, Swept, Write,
 };
 use hallpass_core::{
-    Attributes, Event, EventSink, Invalid, Issued, Label, ManualClock, Node, NodeId, Policies, Session, SessionId,
+    Attributes, Event, EventSink, HintSource, Hints, Invalid, Issued, Label, ManualClock, Node, NodeId, Policies, Session, SessionId,
     Sessions, SignIn, Store, StoreError, Timestamp, Token, UserId, Validation, ValidationMode,
 };
 
@@ -68,6 +68,14 @@ pub struct Probe {
     pub panic_in_follow: AtomicBool,
     /// The log is asked and never answers.
     pub log_is_silent: AtomicBool,
+    /// Heartbeats.
+    pub beats: AtomicU64,
+    /// Registrations.
+    pub registrations: AtomicU64,
+    pub registry_is_unreadable: AtomicBool,
+    /// Hints that were sent, to everybody on this store.
+    pub hints_sent: AtomicU64,
+    pub hints: HintSource,
     /// Reads take waiting, as in a store behind a network.
     pub answers_later: AtomicBool,
     /// What happens while a question and its answer are on their way.
@@ -204,17 +212,22 @@ impl Store for Probe {
         changes
     }
     async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        self.registrations.fetch_add(1, Ordering::SeqCst);
         self.writing()?;
         self.travel();
         self.store.register_node(node).await
     }
     async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        self.beats.fetch_add(1, Ordering::SeqCst);
         self.writing()?;
         self.travel();
         self.store.heartbeat(node).await
     }
     async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         self.reading()?;
+        if self.registry_is_unreadable.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("the registry was switched off by the test"));
+        }
         self.travel();
         self.store.nodes().await
     }
@@ -222,6 +235,14 @@ impl Store for Probe {
         self.writing()?;
         self.travel();
         self.store.forget_node(id, beats).await
+    }
+    async fn hint(&self) -> Result<(), StoreError> {
+        self.hints_sent.fetch_add(1, Ordering::SeqCst);
+        self.hints.heard();
+        Ok(())
+    }
+    fn hints(&self) -> Option<Hints> {
+        Some(self.hints.listen(|| {}))
     }
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {
         self.store.migrate().await
