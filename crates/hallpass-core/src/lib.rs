@@ -25,6 +25,7 @@ mod entropy;
 mod events;
 mod follower;
 mod following;
+pub mod gathering;
 mod hints;
 mod label;
 mod last_seen;

@@ -4,14 +4,14 @@
 //! [shuttle](https://docs.rs/shuttle), which chooses who goes on at each step (`tests/schedules.rs`). The version is the one that `quick_cache` brings.
 
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use std::sync::Mutex;
-#[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 #[cfg(feature = "shuttle")]
-pub(crate) use shuttle::sync::Mutex;
-#[cfg(feature = "shuttle")]
 pub(crate) use shuttle::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 
 /// Keyed by random numbers, so that nobody can choose ids that meet; the same each time where a schedule must be played again.
 #[cfg(not(feature = "shuttle"))]
@@ -62,6 +62,8 @@ pub enum Rule {
     WholeLog,
     /// A wall clock that jumped against the other one ends the lease.
     NoticeJumps,
+    /// A question that is sent together with others waits for the next sending, and joins none that has left.
+    JoinTheNextReading,
     /// A node is in the registry before it asks the log for its first lease.
     RegisterBeforeAsking,
     /// A node tells how far it is after it has applied what it read.

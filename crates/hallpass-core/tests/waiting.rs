@@ -233,9 +233,7 @@ async fn g6_every_verb_that_ends_sessions_waits() {
         assert!(there.accepts(&issued).await);
         let begun = Instant::now();
         match verb {
-            "revoke_others" => {
-                waiting.revoke_others(&kept.session, &by, EndReason::RevokedOthers).await.map(drop)
-            }
+            "revoke_others" => waiting.revoke_others(&kept.session, &by, EndReason::RevokedOthers).await.map(drop),
             "revoke_user" => waiting.revoke_user(&user("alice"), &by, EndReason::RevokedUser).await.map(drop),
             "revoke_everyone" => waiting.revoke_everyone(&by).await.map(drop),
             _ => waiting.end(&issued.token).await.map(drop),

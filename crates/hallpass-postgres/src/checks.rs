@@ -1,14 +1,14 @@
 //! The reads of checks: gathered, so that one query answers all that wait.
 //!
-//! A read that comes while fewer than [`IN_FLIGHT`] queries are under way goes at once. The others wait, and go together in the next
-//! query. None joins a query that was already sent: its snapshot may be older than a revocation that was acknowledged since (G1).
-//! So under load queries grow instead of queueing, and each session costs the server a fraction of a query.
+//! [`Gathering`] has the rule: none joins a query that was already sent. So under load queries grow instead of queueing, and each session costs the server a fraction
+//! of a query.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hallpass_core::SessionId;
+use hallpass_core::gathering::{Gathering, Joined, Leaving, Sender, TooMany};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_postgres::Row;
@@ -42,23 +42,11 @@ pub(crate) enum Found {
 
 type Answer = Result<Option<Found>, Failure>;
 
-struct Waiting {
-    id: Uuid,
-    answer: oneshot::Sender<Answer>,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Waiting>,
-    /// Tasks that send queries.
-    senders: usize,
-}
-
 #[derive(Debug)]
 pub(crate) struct Checks(Arc<Inner>);
 
 struct Inner {
-    queue: Mutex<Queue>,
+    gathering: Arc<Gathering<Uuid, Answer>>,
     link: Link,
     turn: tokio::sync::Mutex<()>,
     connector: Arc<Connector>,
@@ -75,7 +63,7 @@ impl std::fmt::Debug for Inner {
 impl Checks {
     pub(crate) fn start(connector: &Arc<Connector>) -> Self {
         Self(Arc::new(Inner {
-            queue: Mutex::default(),
+            gathering: Arc::new(Gathering::new(IN_FLIGHT, MAX_WAITING)),
             link: Link::start(connector, Purpose::Checks),
             turn: tokio::sync::Mutex::default(),
             connector: Arc::clone(connector),
@@ -124,26 +112,23 @@ impl Checks {
 
 impl Inner {
     fn enqueue(self: &Arc<Self>, id: SessionId) -> Result<oneshot::Receiver<Answer>, Failure> {
-        let (caller, answer) = oneshot::channel();
-        let mut queue = self.lock();
-        if queue.waiting.len() >= MAX_WAITING {
-            // Those that went away leave room.
-            queue.waiting.retain(|waiting| !waiting.answer.is_closed());
-            if queue.waiting.len() >= MAX_WAITING {
-                return Err(self.unavailable("too many checks are waiting; the database is too slow for this load"));
-            }
-        }
-        queue.waiting.push(Waiting { id: uuid(id), answer: caller });
-        if queue.senders < IN_FLIGHT {
-            queue.senders += 1;
-            drop(queue);
-            tokio::spawn(Sender { inner: Arc::clone(self), counted: true }.run());
+        let joined = self.gathering.join(uuid(id));
+        let Joined { answer, sender } = joined.map_err(|TooMany| {
+            self.unavailable("too many checks are waiting; the database is too slow for this load")
+        })?;
+        if let Some(sender) = sender {
+            tokio::spawn(Arc::clone(self).send(sender));
         }
         Ok(answer)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn send(self: Arc<Self>, mut sender: Sender<Uuid, Answer>) {
+        loop {
+            // Lets those that are ready to ask now come along.
+            tokio::task::yield_now().await;
+            let Some(leaving) = sender.next(MAX_BATCH) else { return };
+            self.answer(leaving).await;
+        }
     }
 
     fn unavailable(&self, what: &str) -> Failure {
@@ -151,23 +136,16 @@ impl Inner {
     }
 
     /// One query for the whole batch.
-    async fn answer(&self, mut batch: Vec<Waiting>) {
-        batch.sort_unstable_by_key(|waiting| waiting.id);
-        let mut ids: Vec<Uuid> = batch.iter().map(|waiting| waiting.id).collect();
+    async fn answer(&self, leaving: Leaving<Uuid, Answer>) {
+        let mut ids: Vec<Uuid> = leaving.questions().copied().collect();
+        self.reads.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        ids.sort_unstable();
         ids.dedup();
-        self.reads.fetch_add(batch.len() as u64, Ordering::Relaxed);
         let found = self.found(ids).await;
-        for waiting in batch {
-            let answer = match &found {
-                Ok(rows) => {
-                    let row = rows.binary_search_by_key(&waiting.id, |(id, _)| *id).ok().map(|index| &rows[index].1);
-                    Ok(row.cloned())
-                }
-                Err(failure) => Err(failure.clone()),
-            };
-            // A caller that went away is nobody's loss.
-            let _ = waiting.answer.send(answer);
-        }
+        leaving.answer(|asked| match &found {
+            Ok(rows) => Ok(rows.binary_search_by_key(asked, |(id, _)| *id).ok().map(|index| rows[index].1.clone())),
+            Err(failure) => Err(failure.clone()),
+        });
     }
 
     /// What there is of these sessions, by id. A second query for those that may have ended: its later snapshot is as good, it sees what the
@@ -222,49 +200,6 @@ impl Inner {
                     return Err(self.unavailable("a check got no answer in time; the connection is given up"));
                 }
             }
-        }
-    }
-}
-
-/// Sends one query after the other while somebody waits.
-struct Sender {
-    inner: Arc<Inner>,
-    /// Among the senders of the queue; until it finds the queue empty.
-    counted: bool,
-}
-
-impl Sender {
-    async fn run(mut self) {
-        loop {
-            // Lets those that are ready to ask now come along.
-            tokio::task::yield_now().await;
-            let Some(batch) = self.next() else { return };
-            self.inner.answer(batch).await;
-        }
-    }
-
-    /// The reads of the next query. When nobody waits this is no sender any more, in the same moment: whoever asks next starts another one.
-    fn next(&mut self) -> Option<Vec<Waiting>> {
-        let mut queue = self.inner.lock();
-        let mut batch: Vec<Waiting> = Vec::new();
-        while batch.is_empty() && !queue.waiting.is_empty() {
-            let take = queue.waiting.len().min(MAX_BATCH);
-            batch.extend(queue.waiting.drain(..take).filter(|waiting| !waiting.answer.is_closed()));
-        }
-        if batch.is_empty() {
-            queue.senders -= 1;
-            self.counted = false;
-            return None;
-        }
-        Some(batch)
-    }
-}
-
-impl Drop for Sender {
-    /// One that panicked, or was stopped with its runtime.
-    fn drop(&mut self) {
-        if self.counted {
-            self.inner.lock().senders -= 1;
         }
     }
 }

@@ -11,7 +11,7 @@ use hallpass_core::{
 use shuttle::future::block_on;
 use shuttle::rand::Rng as _;
 
-use crate::support::Probe;
+use crate::support::{Probe, Together};
 
 /// The lease of all scenarios.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
@@ -52,11 +52,13 @@ impl Given {
         given
     }
 
-    /// So many nodes that have not read the log yet, on a store that answers from afar or at once, as the schedule has it.
+    /// So many nodes that have not read the log yet, on a store that answers from afar, to each or to several together, or at once, as the schedule has it.
     pub(crate) fn strangers(count: usize) -> Self {
         let clock = ManualClock::default();
-        let probe = Probe { travel: Some(travel), ..Probe::default() };
-        probe.answers_later.store(shuttle::rand::thread_rng().r#gen(), Ordering::SeqCst);
+        let gathers = shuttle::rand::thread_rng().r#gen::<bool>().then(|| Arc::new(Together::new(1, 16)));
+        let answers_later = gathers.is_some() || shuttle::rand::thread_rng().r#gen();
+        let probe = Probe { travel: Some(travel), gathers, ..Probe::default() };
+        probe.answers_later.store(answers_later, Ordering::SeqCst);
         let probe = Arc::new(probe);
         let mut cached = CacheSettings::default();
         cached.lease = LEASE;

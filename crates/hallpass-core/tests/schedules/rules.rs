@@ -36,6 +36,7 @@ rules! {
     r17_without_looking_for_another_log: NoticeAnotherLog,
     r17_with_a_part_of_the_log: WholeLog,
     r17_without_looking_for_jumps: NoticeJumps,
+    r17_with_checks_that_join_an_earlier_reading: JoinTheNextReading,
     r17_with_a_registration_after_the_lease: RegisterBeforeAsking,
     r17_with_a_node_that_tells_before_it_has_applied: ApplyBeforeTelling,
     r17_without_waiting_for_all: WaitForAll,

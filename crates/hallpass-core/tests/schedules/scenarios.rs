@@ -289,8 +289,36 @@ fn waiting(begins: bool) {
     assert!(!accepts(&given.nodes[1], &issued.token), "accepted in the end");
 }
 
+/// Several check strictly at once, and the store may answer them together: nobody is accepted who began to check after the revocation (G1).
+fn strict_checks() {
+    let given = Arc::new(Given::nodes(2));
+    let issued = Arc::new(given.sign_in("alice"));
+    let acknowledged = Arc::new(Acknowledged::default());
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (given, issued, acknowledged) = (Arc::clone(&given), Arc::clone(&issued), Arc::clone(&acknowledged));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let was_acknowledged = acknowledged.at().is_some();
+                    let accepted = accepts(&given.nodes[1].strictly(), &issued.token);
+                    assert!(
+                        !(accepted && was_acknowledged),
+                        "accepted by a strict check that began after the revocation"
+                    );
+                }
+            })
+        })
+        .collect();
+    revoke(&given.nodes[0], What::Session, &issued.session);
+    acknowledged.now(&given.clock);
+    assert!(!accepts(&given.nodes[1].strictly(), &issued.token), "accepted by a strict check after the revocation");
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 /// All of them, by name.
-pub(crate) const ALL: [(&str, fn()); 16] = [
+pub(crate) const ALL: [(&str, fn()); 17] = [
     ("own revocation of a session", || own_revocation(What::Session)),
     ("own revocation of a user", || own_revocation(What::User)),
     ("own revocation of everyone", || own_revocation(What::Everyone)),
@@ -305,6 +333,7 @@ pub(crate) const ALL: [(&str, fn()); 16] = [
     ("many revocations", many_revocations),
     ("restored store", restored_store),
     ("paused machine", paused_machine),
+    ("strict checks", strict_checks),
     ("waiting for a node that begins", || waiting(true)),
     ("waiting for a node that goes on", || waiting(false)),
 ];
@@ -357,6 +386,11 @@ fn r5_a_log_that_went_back_and_counted_on_is_noticed() {
 #[test]
 fn r21_a_machine_that_lost_time_has_no_lease() {
     explore(paused_machine);
+}
+
+#[test]
+fn r25_a_strict_check_joins_no_reading_that_has_left() {
+    explore(strict_checks);
 }
 
 #[test]

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hallpass_conformance::MemoryStore;
+use hallpass_core::gathering::{Gathering, Joined};
 use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Sweep, Swept, Write,
 };
 use hallpass_core::{
-    Attributes, Event, EventSink, HintSource, Hints, Invalid, Issued, Label, ManualClock, Node, NodeId, Policies, Session, SessionId,
-    Sessions, SignIn, Store, StoreError, Timestamp, Token, UserId, Validation, ValidationMode,
+    Attributes, Event, EventSink, HintSource, Hints, Invalid, Issued, Label, ManualClock, Node, NodeId, Policies,
+    Session, SessionId, Sessions, SignIn, Store, StoreError, Timestamp, Token, UserId, Validation, ValidationMode,
 };
 
 pub const HOUR: u64 = 3600;
@@ -80,7 +81,12 @@ pub struct Probe {
     pub answers_later: AtomicBool,
     /// What happens while a question and its answer are on their way.
     pub travel: Option<fn()>,
+    /// Checks are read together, as stores behind a network do.
+    pub gathers: Option<Arc<Together>>,
 }
+
+/// Readings that are sent together.
+pub type Together = Gathering<SessionId, Option<Record>>;
 
 impl Probe {
     fn travel(&self) {
@@ -91,6 +97,23 @@ impl Probe {
 
     fn reading(&self) -> Result<(), StoreError> {
         if self.down.load(Ordering::SeqCst) { Err(StoreError::unavailable("switched off by the test")) } else { Ok(()) }
+    }
+
+    /// Whoever has to send does so, and goes on for those that came meanwhile.
+    async fn find_together(&self, gathering: &Arc<Together>, id: SessionId) -> Result<Option<Record>, StoreError> {
+        let Joined { answer, sender } = gathering.join(id).map_err(|_| StoreError::unavailable("too many"))?;
+        if let Some(mut sender) = sender {
+            while let Some(leaving) = sender.next(8) {
+                self.travel();
+                let mut found = Vec::new();
+                for id in leaving.questions() {
+                    found.push((*id, self.store.find(*id).await?));
+                }
+                self.travel();
+                leaving.answer(|asked| found.iter().find(|(id, _)| id == asked).and_then(|(_, found)| found.clone()));
+            }
+        }
+        answer.await.map_err(|_| StoreError::unavailable("its sender is gone"))
     }
 
     fn writing(&self) -> Result<(), StoreError> {
@@ -115,6 +138,9 @@ impl Store for Probe {
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
         self.finds.fetch_add(1, Ordering::SeqCst);
         self.reading()?;
+        if let Some(gathering) = &self.gathers {
+            return self.find_together(gathering, id).await;
+        }
         self.travel();
         let found = self.store.find(id).await;
         self.travel();
