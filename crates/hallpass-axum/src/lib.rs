@@ -27,6 +27,7 @@
 //! ```
 
 mod answer;
+mod bearer_secret;
 mod client_address;
 mod credential;
 mod cross_origin;
@@ -46,6 +47,7 @@ mod strict_session;
 mod timestamps;
 mod web;
 
+pub use bearer_secret::BearerSecret;
 pub use client_address::ClientAddress;
 pub use fresh_session::FreshSession;
 pub use layer::{SessionFuture, SessionLayer, SessionService};

@@ -86,6 +86,8 @@ pub struct CacheStatus {
     pub fenced: u64,
     /// How often everything was forgotten: at the beginning, and whenever the log does not continue from where this node had read it.
     pub flushes: u64,
+    /// Entries of the revocation log that were applied.
+    pub applied: u64,
     /// How often another node's hint had this one ask the log before its next turn.
     pub hints: u64,
     /// When the last one did.
@@ -103,6 +105,7 @@ pub(crate) struct Cache {
     misses: AtomicU64,
     fenced: AtomicU64,
     flushes: AtomicU64,
+    applied: AtomicU64,
     position: AtomicU64,
 }
 
@@ -155,6 +158,7 @@ impl Cache {
             misses: AtomicU64::new(0),
             fenced: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
             position: AtomicU64::new(NOWHERE),
             settings,
         }
@@ -229,6 +233,7 @@ impl Cache {
 
     /// Applies an entry of the log.
     pub(crate) fn apply(&self, change: &ChangeKind) {
+        self.applied.fetch_add(1, Ordering::Relaxed);
         match change {
             ChangeKind::Ended(id) | ChangeKind::Changed(id) => self.forget_session(*id),
             ChangeKind::User(user) => self.fences.raise_user(user),
@@ -264,6 +269,7 @@ impl Cache {
             misses: self.misses.load(Ordering::Relaxed),
             fenced: self.fenced.load(Ordering::Relaxed),
             flushes: self.flushes.load(Ordering::Relaxed),
+            applied: self.applied.load(Ordering::Relaxed),
             hints: 0,
             last_hint: None,
         }

@@ -114,27 +114,6 @@ async fn turn(sessions: Sessions) -> Result<Followed, String> {
     sessions.follow().await.map_err(|error| error.to_string())
 }
 
-/// An answer later than a lease after the question gives none, and whoever waits for it keeps others from asking.
-#[cfg(not(feature = "shuttle"))]
-pub(crate) async fn within_a_lease(
-    lease: Duration,
-    turn: impl Future<Output = Result<Followed, StoreError>>,
-) -> Result<Followed, StoreError> {
-    match tokio::time::timeout(lease, turn).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(StoreError::unavailable(format!("the revocation log was not read within {lease:?}"))),
-    }
-}
-
-/// The schedules have no timers.
-#[cfg(feature = "shuttle")]
-pub(crate) async fn within_a_lease(
-    _: Duration,
-    turn: impl Future<Output = Result<Followed, StoreError>>,
-) -> Result<Followed, StoreError> {
-    turn.await
-}
-
 /// A tenth shorter or longer, or nodes that began together would ask together for ever.
 fn pause(poll: Duration) -> Duration {
     let random = RandomState::new().hash_one(poll) as u8;

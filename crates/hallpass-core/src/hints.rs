@@ -3,16 +3,16 @@
 //! A node that is told so asks the log at once instead of at its next turn, which is how other nodes learn of a revocation within milliseconds as a rule. Nothing rests on hints: one that
 //! is lost, late, doubled or forged costs a reading at most. None moves a node's place in the log or extends its lease.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::{Sessions, Timestamp};
+use crate::{Sessions, Timestamp, shim};
 
 /// How long sending one may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Between two of them; what happens meanwhile goes with the next one.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -81,6 +81,7 @@ impl Hints {
 /// What is to be told, and what was heard.
 #[derive(Debug, Default)]
 pub(crate) struct Hinting {
+    is_due: AtomicBool,
     due: Notify,
     heard: AtomicU64,
     last: AtomicI64,
@@ -88,6 +89,7 @@ pub(crate) struct Hinting {
 
 impl Hinting {
     pub(crate) fn is_due(&self) {
+        self.is_due.store(true, Ordering::Relaxed);
         self.due.notify_one();
     }
 
@@ -119,13 +121,16 @@ pub(crate) async fn run(sessions: Sessions, mut stopped: watch::Receiver<bool>) 
 }
 
 impl Sessions {
-    /// Tells other nodes that the log has something new, so that they need not wait for their next turn. Best effort: one that fails is none. The background tasks do
-    /// this after each change; a program that starts none and ends after a revocation may do it itself.
+    /// Tells other nodes what this one has changed since it last told them, so that they need not wait until they read the log anyway. Best effort: a hint that fails
+    /// is none. In the cached mode the background tasks do this after each change; a program that starts none and ends soon may do it itself.
     pub async fn hint(&self) {
-        match tokio::time::timeout(PATIENCE, self.inner.store.hint()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "a hint could not be sent"),
-            Err(_) => tracing::debug!("a hint could not be sent in time"),
+        if !self.inner.hinting.is_due.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        match shim::within(PATIENCE, self.inner.store.hint()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "a hint could not be sent"),
+            None => tracing::debug!("a hint could not be sent in time"),
         }
     }
 }

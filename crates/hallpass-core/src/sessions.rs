@@ -315,11 +315,9 @@ impl Sessions {
         Ok(self.inner.store.find(id).await?.map(|record| record.session))
     }
 
-    /// The log has an entry more, of which the other nodes are told soon.
+    /// The log has an entry more, of which the other nodes are to be told.
     pub(crate) fn has_changed(&self) {
-        if self.inner.cache.is_some() {
-            self.inner.hinting.is_due();
-        }
+        self.inner.hinting.is_due();
     }
 
     fn forget_sessions(&self, ids: &[SessionId]) {

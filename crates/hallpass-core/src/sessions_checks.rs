@@ -3,7 +3,7 @@
 use arc_swap::Guard;
 
 use crate::clock::Reading;
-use crate::following;
+use crate::shim;
 use crate::validation::{CachedCheck, Check};
 use crate::{CacheStatus, Followed, Node, Policies, Sessions, StoreError, Token, TokenHash, Validation};
 
@@ -80,7 +80,11 @@ impl Sessions {
         let Some(cache) = &self.inner.cache else { return Ok(Followed::default()) };
         let mut follower = self.inner.follower.lock().await;
         let turn = follower.turn(&*self.inner.store, cache, &*self.inner.clock, &*self.inner.events);
-        following::within_a_lease(cache.settings().lease, turn).await
+        // An answer later than a lease after the question gives none, and whoever waits for it keeps others from asking.
+        let lease = cache.settings().lease;
+        shim::within(lease, turn).await.unwrap_or_else(|| {
+            Err(StoreError::unavailable(format!("the revocation log was not read within {lease:?}")))
+        })
     }
 
     /// Answers no check from memory from now on, and leaves the registry of nodes, so that no revocation waits for this one. [`Background::shutdown`](crate::Background::shutdown)

@@ -113,6 +113,7 @@ impl Sessions {
         if !self.waits {
             return Ok(());
         }
+        self.hint().await;
         let Inner { store, clock, node, .. } = &*self.inner;
         let waited = waiting::until_no_node_accepts(&**store, &**clock, *node, committed.position, committed.at).await;
         match waited {

@@ -19,6 +19,18 @@ pub(crate) type Keyed = std::collections::hash_map::RandomState;
 #[cfg(feature = "shuttle")]
 pub(crate) type Keyed = std::hash::BuildHasherDefault<std::collections::hash_map::DefaultHasher>;
 
+/// What comes within so long; `None` if nothing did.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) async fn within<T>(length: std::time::Duration, what: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(length, what).await.ok()
+}
+
+/// The schedules have no timers.
+#[cfg(feature = "shuttle")]
+pub(crate) async fn within<T>(_: std::time::Duration, what: impl Future<Output = T>) -> Option<T> {
+    Some(what.await)
+}
+
 /// Lets time pass.
 #[cfg(not(feature = "shuttle"))]
 pub(crate) async fn pause(length: std::time::Duration) {

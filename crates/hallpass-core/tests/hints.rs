@@ -128,6 +128,8 @@ async fn what_changes_nothing_is_not_hinted_and_a_strict_node_hints_nothing() {
     assert_eq!(sent(&here), 0);
     strict.sessions.hint().await;
     assert_eq!(sent(&here), 1, "but when it is told to");
+    strict.sessions.hint().await;
+    assert_eq!(sent(&here), 1, "and there is something to tell");
 }
 
 /// R7: a storm of hints is no storm of readings, and no hint, forged or not, moves a node's place or its lease.

@@ -83,6 +83,14 @@ async fn with_settings(command: Command, settings: Settings, output: &mut Output
         }
     }
     let engine = Engine::open(&settings).await?;
+    let sessions = engine.sessions.clone();
+    let outcome = with_engine(command, settings, engine, output).await;
+    // Servers that answer from memory learn at once of what a command has ended.
+    sessions.hint().await;
+    outcome
+}
+
+async fn with_engine(command: Command, settings: Settings, engine: Engine, output: &mut Output<'_>) -> Result<()> {
     match command {
         Command::Serve => crate::serve::run(settings, engine).await,
         Command::User { command } => {

@@ -4,6 +4,7 @@ mod connections;
 mod edge;
 mod first_account;
 mod health;
+mod metrics;
 mod pending_ends;
 mod signals;
 pub(crate) mod site;

@@ -75,6 +75,8 @@ pub struct Settings {
     pub accounts: SqlDatabase,
     /// Bearer secret of the cleanup endpoint. `None`: the endpoint does not exist.
     pub cron_secret: Option<SecretString>,
+    /// Bearer secret of `/metrics`. `None`: the endpoint does not exist.
+    pub metrics_secret: Option<SecretString>,
     /// Key of the CSRF token. `None`: the one kept in the database.
     pub auth_secret: Option<SecretString>,
     /// Key for the hashes of token secrets.
@@ -151,6 +153,7 @@ impl Settings {
             database,
             accounts,
             cron_secret: read.secret("cron_secret")?,
+            metrics_secret: read.secret("metrics_secret")?,
             auth_secret: read.secret("auth_secret")?,
             pepper: read.secret("pepper")?,
             validation,

@@ -6,56 +6,36 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
 use super::Desk;
 use crate::answer;
-use crate::credential::bearer;
+use crate::bearer_secret::BearerSecret;
 use crate::rejection::{Audience, Refusal};
 
 /// A call that takes longer answers with what it has removed by then; the next one goes on from there.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// The secret's digest, and the turn of the one clean-up at a time.
+/// The secret, and the turn of the one clean-up at a time.
 pub(super) struct Cleanup {
-    secret: [u8; 32],
+    secret: BearerSecret,
     turn: Semaphore,
 }
 
 impl Cleanup {
     pub(super) fn new(secret: &SecretString) -> Self {
-        Self { secret: Sha256::digest(secret.expose_secret().as_bytes()).into(), turn: Semaphore::new(1) }
-    }
-
-    /// Whether the request carries the secret, exactly once. Digests are compared, in constant time: neither the secret's
-    /// length nor a common beginning shows in the time (A17).
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return false;
-        };
-        let Some(credential) = bearer(value.as_bytes()) else {
-            return false;
-        };
-        let digest: [u8; 32] = Sha256::digest(credential).into();
-        digest.ct_eq(&self.secret).into()
+        Self { secret: BearerSecret::new(secret), turn: Semaphore::new(1) }
     }
 }
 
 pub(super) async fn clean_up(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
     let mut response = match &desk.cleanup {
-        Some(cleanup) if cleanup.admits(&headers) => sweep(&desk, cleanup).await,
-        Some(_) => {
-            let mut response = answer::error(StatusCode::UNAUTHORIZED, "Unauthorized");
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            response
-        }
+        Some(cleanup) if cleanup.secret.admits(&headers) => sweep(&desk, cleanup).await,
+        Some(_) => BearerSecret::refusal(),
         None => answer::error(StatusCode::NOT_FOUND, "Not Found"),
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -30,14 +30,14 @@ pub async fn run(command: SessionsCommand, engine: &Engine, output: &mut Output<
             list(&filter, after, u32::from(limit), engine, output).await
         }
         SessionsCommand::Show { id } => show(parse_id(&id)?, engine, output).await,
-        SessionsCommand::Revoke { id: Some(id), dry_run, .. } => {
-            revoke_one(parse_id(&id)?, dry_run, engine, output).await
+        SessionsCommand::Revoke { id: Some(id), dry_run, wait, .. } => {
+            revoke_one(parse_id(&id)?, dry_run, wait, engine, output).await
         }
-        SessionsCommand::Revoke { user: Some(user), dry_run, .. } => {
+        SessionsCommand::Revoke { user: Some(user), dry_run, wait, .. } => {
             let user = user_filter(Some(&user), engine).await?.context("no user was named")?;
-            revoke_user(&user, dry_run, engine, output).await
+            revoke_user(&user, dry_run, wait, engine, output).await
         }
-        SessionsCommand::Revoke { dry_run, .. } => revoke_everyone(dry_run, engine, output).await,
+        SessionsCommand::Revoke { dry_run, wait, .. } => revoke_everyone(dry_run, wait, engine, output).await,
     }
 }
 
@@ -151,35 +151,35 @@ async fn show(id: SessionId, engine: &Engine, output: &mut Output<'_>) -> Result
     Ok(())
 }
 
-async fn revoke_one(id: SessionId, dry_run: bool, engine: &Engine, output: &mut Output<'_>) -> Result<()> {
+async fn revoke_one(id: SessionId, dry_run: bool, wait: bool, engine: &Engine, output: &mut Output<'_>) -> Result<()> {
     if dry_run {
         let live = engine.sessions.show(id).await?.is_some_and(|session| session.is_live_at(engine.sessions.now()));
         return report("would end", u64::from(live), true, output);
     }
-    let ended = engine.sessions.revoke(id, None, &by(), EndReason::Revoked).await?;
+    let ended = revoking(engine, wait).revoke(id, None, &by(), EndReason::Revoked).await?;
     if ended == 0 && engine.sessions.show(id).await?.is_none() {
         bail!("no session {id}; `hallpass sessions list` shows the ids");
     }
-    report("ended", ended, false, output)
+    report(ended_word(wait), ended, false, output)
 }
 
-async fn revoke_user(user: &UserId, dry_run: bool, engine: &Engine, output: &mut Output<'_>) -> Result<()> {
+async fn revoke_user(user: &UserId, dry_run: bool, wait: bool, engine: &Engine, output: &mut Output<'_>) -> Result<()> {
     if dry_run {
         let filter = Filter { user: Some(user.clone()), ..Filter::default() };
         let live = engine.sessions.store().count(&filter, engine.sessions.now()).await?;
         return report("would end", live, true, output);
     }
-    let revoked = engine.sessions.revoke_user(user, &by(), EndReason::RevokedUser).await?;
-    report("ended", revoked.ended.unwrap_or(0), false, output)
+    let revoked = revoking(engine, wait).revoke_user(user, &by(), EndReason::RevokedUser).await?;
+    report(ended_word(wait), revoked.ended.unwrap_or(0), false, output)
 }
 
-async fn revoke_everyone(dry_run: bool, engine: &Engine, output: &mut Output<'_>) -> Result<()> {
+async fn revoke_everyone(dry_run: bool, wait: bool, engine: &Engine, output: &mut Output<'_>) -> Result<()> {
     let now = engine.sessions.now();
     let live = engine.sessions.store().count(&Filter::default(), now).await?;
     if dry_run {
         return report("would end", live, true, output);
     }
-    engine.sessions.revoke_everyone(&by()).await?;
+    revoking(engine, wait).revoke_everyone(&by()).await?;
     // From here on nobody is signed in; what follows writes it into the rows, and the server's sweeper would do it as well.
     let progress = Progress::start("writing the end into the rows", Some(live));
     let mut written = 0;
@@ -192,7 +192,15 @@ async fn revoke_everyone(dry_run: bool, engine: &Engine, output: &mut Output<'_>
         }
     }
     progress.finish();
-    report("ended", live, false, output)
+    report(ended_word(wait), live, false, output)
+}
+
+fn revoking(engine: &Engine, wait: bool) -> Sessions {
+    if wait { engine.sessions.waiting() } else { engine.sessions.clone() }
+}
+
+const fn ended_word(wait: bool) -> &'static str {
+    if wait { "everywhere ended" } else { "ended" }
 }
 
 fn report(done: &str, sessions: u64, dry_run: bool, output: &mut Output<'_>) -> Result<()> {

@@ -43,7 +43,7 @@ pub(super) async fn check(State(health): State<Health>) -> Response {
             "sessionEnds": task(health.ends.read(), now),
             "follow": background.follow.map(|status| task(status, now)),
         },
-        "validation": validation(verbs.cache_status()),
+        "validation": validation(verbs.cache_status(), now),
     });
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json(body)).into_response();
@@ -77,7 +77,7 @@ fn answered<T, E: std::fmt::Display>(store: &str, read: Result<Result<T, E>, tok
 }
 
 /// How checks are answered. A server that has no lease is well: it reads the store for each check.
-fn validation(cache: Option<CacheStatus>) -> Value {
+fn validation(cache: Option<CacheStatus>, now: Timestamp) -> Value {
     let Some(cache) = cache else { return json!({ "mode": "strict" }) };
     json!({
         "mode": "cached",
@@ -90,6 +90,8 @@ fn validation(cache: Option<CacheStatus>) -> Value {
         "misses": cache.misses,
         "fenced": cache.fenced,
         "flushes": cache.flushes,
+        "hints": cache.hints,
+        "lastHintSecondsAgo": cache.last_hint.map(|at| now.since(at).as_secs()),
     })
 }
 

@@ -12,7 +12,7 @@ use axum::routing::{any, get};
 use axum::{RequestExt as _, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hallpass_axum::{Origin, SelfService, Session, Web, self_service};
+use hallpass_axum::{BearerSecret, Origin, SelfService, Session, Web, self_service};
 use hallpass_core::{Entropy, OsEntropy};
 use http::{Method, StatusCode};
 use secrecy::SecretString;
@@ -22,6 +22,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::edge::{self, Edge};
 use super::health::{self, Health};
+use super::metrics::{self, Metrics};
 use super::pending_ends::Status;
 use crate::accounts::{Account, AccountId, Accounts, AccountsError, ServerSecret};
 use crate::auth;
@@ -111,11 +112,16 @@ pub(super) fn router(site: &Arc<Site>, settings: &Settings, ends: Arc<Status>) -
         .with_state(Arc::clone(site));
     let named = self_service(&site.web, own_sessions).layer(from_fn_with_state(Arc::clone(site), with_user_name));
     let over_sessions = pages.merge(named).fallback(not_found).layer(site.web.layer());
-    // Health does not depend on who asks, and must not fail because of a cookie.
-    let health =
-        Router::new().route("/healthz", get(health::check)).with_state(Health { site: Arc::clone(site), ends });
+    // These do not depend on who is signed in, and must not fail because of a cookie.
+    let mut for_programs = Router::new()
+        .route("/healthz", get(health::check))
+        .with_state(Health { site: Arc::clone(site), ends: Arc::clone(&ends) });
+    if let Some(secret) = &settings.metrics_secret {
+        let metrics = Metrics { site: Arc::clone(site), ends, secret: BearerSecret::new(secret) };
+        for_programs = for_programs.route("/metrics", get(metrics::show).with_state(metrics));
+    }
     Ok(over_sessions
-        .merge(health)
+        .merge(for_programs)
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(panicked))

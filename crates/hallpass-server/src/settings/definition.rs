@@ -175,6 +175,14 @@ const ROWS: &[Row] = &[
         Some("CRON_SECRET"),
     ),
     Row(
+        "metrics_secret",
+        Kind::Text,
+        "none: the endpoint does not exist",
+        "Bearer secret of /metrics (Prometheus), at least 32 bytes",
+        Supply::Secret,
+        None,
+    ),
+    Row(
         "auth_secret",
         Kind::Text,
         "made at the first start and kept in the database",
@@ -417,7 +425,7 @@ mod tests {
     #[test]
     fn no_secret_has_a_plain_flag() {
         let secrets: Vec<_> = all().iter().filter(|setting| setting.is_secret()).collect();
-        assert_eq!(secrets.len(), 3);
+        assert_eq!(secrets.len(), 4);
         for setting in secrets {
             assert_eq!(setting.flag(), None, "{}", setting.key);
             assert!(setting.file_flag().is_some());
