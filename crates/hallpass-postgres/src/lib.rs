@@ -73,6 +73,7 @@ mod lanes;
 mod link;
 mod list;
 mod migrations;
+mod nodes;
 mod options;
 mod revocation_log;
 mod revoke;

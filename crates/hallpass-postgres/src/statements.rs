@@ -1,6 +1,6 @@
 //! Every statement that the store runs on rows, in one place, so that a test can ask PostgreSQL for the plan of each.
 //!
-//! `hp.` stands for the schema. There is no upsert here, and no statement but [`INSERT`] and [`INSERT_LIMITED`] makes a session.
+//! `hp.` stands for the schema. There is no upsert here but that of nodes, and no statement but [`INSERT`] and [`INSERT_LIMITED`] makes a session.
 //!
 //! # Locks
 //!
@@ -469,6 +469,19 @@ statements! {
     LOG = "SELECT c.incarnation, c.n, coalesce((SELECT min(r.n) FROM hp.hallpass_revocations r), c.n + 1), c.tableoid::bigint, \
          e.n, e.kind, e.session_id, e.user_id, e.at FROM hp.hallpass_counter c LEFT JOIN LATERAL (SELECT r.* \
          FROM hp.hallpass_revocations r WHERE r.n > $1 ORDER BY r.n LIMIT $2) e ON true WHERE c.one = 1 ORDER BY e.n";
+
+    /// Enters a node, or enters it anew.
+    REGISTER_NODE = "INSERT INTO hp.hallpass_nodes AS d (id, lease, reached, beats) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT ON CONSTRAINT hallpass_nodes_key DO UPDATE SET lease = $2, reached = $3, beats = $4";
+
+    /// What a node that is there tells.
+    HEARTBEAT = "UPDATE hp.hallpass_nodes d SET lease = $2, reached = $3, beats = $4 WHERE d.id = $1 RETURNING 1";
+
+    /// The registry.
+    NODES = "SELECT d.id, d.lease, d.reached, d.beats FROM hp.hallpass_nodes d";
+
+    /// Removes a node that has told nothing more.
+    FORGET_NODE = "DELETE FROM hp.hallpass_nodes d WHERE d.id = $1 AND d.beats = $2 RETURNING 1";
 
     /// Which cluster this is and which of its timelines: another one after a restore or a failover.
     HISTORY = "SELECT s.system_identifier::text || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system() s";

@@ -7,7 +7,7 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
 
 use crate::checks::{Checks, Found};
 use crate::connector::Connector;
@@ -17,7 +17,7 @@ use crate::lanes::Lanes;
 use crate::row::Reader;
 use crate::sweep::Places;
 use crate::target::Target;
-use crate::{PostgresOptions, change, create, health, list, migrations, revocation_log, revoke, settle, sweep};
+use crate::{PostgresOptions, change, create, health, list, migrations, nodes, revocation_log, revoke, settle, sweep};
 
 /// Sessions in a PostgreSQL database. See the [crate](crate) for how it works.
 ///
@@ -146,6 +146,22 @@ impl Store for PostgresStore {
 
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
         Ok(revocation_log::changes_since(&self.database, position, limit).await?)
+    }
+
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        Ok(nodes::register(&self.database, node).await?)
+    }
+
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        Ok(nodes::heartbeat(&self.database, node).await?)
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        Ok(nodes::nodes(&self.database).await?)
+    }
+
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        Ok(nodes::forget(&self.database, id, beats).await?)
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {

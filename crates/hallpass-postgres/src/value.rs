@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 
 use bytes::BytesMut;
-use hallpass_core::{SessionId, Timestamp};
+use hallpass_core::{NodeId, SessionId, Timestamp};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub(crate) enum Value<'a> {
     Id(SessionId),
+    Node(NodeId),
     Ids(Vec<Uuid>),
     Hash(&'a [u8; 32]),
     Text(Cow<'a, str>),
@@ -49,7 +50,7 @@ impl<'a> Value<'a> {
 
     pub(crate) const fn pg_type(&self) -> Type {
         match self {
-            Self::Id(_) => Type::UUID,
+            Self::Id(_) | Self::Node(_) => Type::UUID,
             Self::Ids(_) => Type::UUID_ARRAY,
             Self::Hash(_) => Type::BYTEA,
             Self::Text(_) | Self::TextOrNull(_) => Type::TEXT,
@@ -73,6 +74,7 @@ impl ToSql for Value<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match self {
             Self::Id(id) => uuid(*id).to_sql(ty, out),
+            Self::Node(id) => Uuid::from_bytes(*id.as_bytes()).to_sql(ty, out),
             Self::Ids(ids) => ids.to_sql(ty, out),
             Self::Hash(hash) => hash.as_slice().to_sql(ty, out),
             Self::Text(text) => text.as_ref().to_sql(ty, out),
