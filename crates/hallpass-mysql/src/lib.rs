@@ -68,6 +68,7 @@ mod health;
 mod list;
 mod literal;
 mod migrations;
+mod nodes;
 mod options;
 mod outage;
 mod pool;

@@ -21,10 +21,12 @@ struct Migration {
 }
 
 /// Never change one that was released: databases remember its checksum. Add the next.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "sessions", sql: include_str!("migrations/0001_sessions.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "sessions", sql: include_str!("migrations/0001_sessions.sql") },
+    Migration { version: 2, name: "nodes", sql: include_str!("migrations/0002_nodes.sql") },
+];
 
-pub(crate) const NEWEST: u32 = 1;
+pub(crate) const NEWEST: u32 = 2;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS hallpass_migrations (version INT NOT NULL, name VARBINARY(64) NOT NULL, \
      checksum BINARY(32) NOT NULL, complete TINYINT NOT NULL, PRIMARY KEY (version)) \

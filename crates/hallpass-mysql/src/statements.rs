@@ -1,7 +1,7 @@
 //! Every statement that the store runs on rows, in one place, so that a test can ask the server for the plan of each.
 //!
 //! A `?` is a parameter of a prepared statement. `{ids}` and the like stand for lists and values that are written into the text as
-//! hexadecimal literals and integers (see `literal.rs`): one round trip for a batch of any size. There is no upsert here, and
+//! hexadecimal literals and integers (see `literal.rs`): one round trip for a batch of any size. There is no upsert here but that of nodes, and
 //! no statement but [`INSERT`] makes a session.
 //!
 //! # Locks
@@ -317,6 +317,19 @@ pub const CHANGES: &str = "SELECT c.incarnation, c.n, COALESCE((SELECT MIN(n) FR
      (SELECT n, kind, session_id, user_id, at FROM hallpass_revocations WHERE n > ? ORDER BY n LIMIT ?) AS r ON 1 = 1 \
      WHERE c.one = 1 ORDER BY r.n";
 
+/// Enters a node, or enters it anew. Takes what is told of it twice.
+pub const REGISTER_NODE: &str = "INSERT INTO hallpass_nodes (id, lease, reached, beats) VALUES (?, ?, ?, ?) \
+     ON DUPLICATE KEY UPDATE lease = ?, reached = ?, beats = ?";
+
+/// What a node that is there tells.
+pub const HEARTBEAT: &str = "UPDATE hallpass_nodes SET lease = ?, reached = ?, beats = ? WHERE id = ?";
+
+/// The registry.
+pub const NODES: &str = "SELECT id, lease, reached, beats FROM hallpass_nodes";
+
+/// Removes a node that has told nothing more.
+pub const FORGET_NODE: &str = "DELETE FROM hallpass_nodes WHERE id = ? AND beats = ?";
+
 /// How many marks wait to be settled.
 pub const COUNT_MARKS: &str = "SELECT COUNT(*) FROM hallpass_marks";
 
@@ -372,5 +385,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("COUNT", COUNT),
     ("COUNT_LIVE_WITHOUT_MARKS", COUNT_LIVE_WITHOUT_MARKS),
     ("CHANGES", CHANGES),
+    ("REGISTER_NODE", REGISTER_NODE),
+    ("HEARTBEAT", HEARTBEAT),
+    ("NODES", NODES),
+    ("FORGET_NODE", FORGET_NODE),
     ("COUNT_MARKS", COUNT_MARKS),
 ];

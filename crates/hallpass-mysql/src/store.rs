@@ -8,7 +8,7 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Target, Write,
 };
-use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
 use tokio::time::{Instant, timeout};
 
 use crate::MysqlOptions;
@@ -21,6 +21,7 @@ use crate::find::Find;
 use crate::health::Ask;
 use crate::list::{Count, List};
 use crate::migrations::{self, Trouble};
+use crate::nodes::{Forget, Heartbeat, Nodes, Register};
 use crate::pool::Pool;
 use crate::revocation_log::ChangesSince;
 use crate::revoke::{CountEnded, Effect};
@@ -218,6 +219,24 @@ impl Store for MysqlStore {
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
         self.database.read(Patience::Call, &ChangesSince { position, limit }).await
     }
+
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        self.database.write(Patience::Call, &Register(node)).await
+    }
+
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        self.database.write(Patience::Call, &Heartbeat(node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.database.read(Patience::Call, &Nodes).await
+    }
+
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        self.database.write(Patience::Call, &Forget { id, beats }).await
+    }
+
+    // No hints: the server has no way to tell its clients of a commit, so the log is read at its interval alone.
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {
         migrate(&self.database.pool).await

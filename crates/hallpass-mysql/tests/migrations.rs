@@ -47,8 +47,9 @@ async fn a_migration_that_was_cut_off_is_finished_by_the_next() {
         (new, store.changes_since(0, 0).await.unwrap().incarnation)
     };
     let mut conn = beside(&url).await;
+    conn.query_drop("DELETE FROM hallpass_migrations WHERE version > 1").await.unwrap();
     conn.query_drop("UPDATE hallpass_migrations SET complete = 0").await.unwrap();
-    conn.query_drop("DROP TABLE hallpass_limit_locks, hallpass_marks").await.unwrap();
+    conn.query_drop("DROP TABLE hallpass_limit_locks, hallpass_marks, hallpass_nodes").await.unwrap();
     let store = MysqlStore::connect(&url, small()).await.unwrap();
     assert_eq!(store.migrated_at_connect(), (0, SCHEMA_VERSION));
     assert_eq!(store.find(before.0.session.id).await.unwrap(), Some(before.0));
