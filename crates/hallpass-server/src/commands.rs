@@ -4,6 +4,7 @@ pub mod cleanup;
 pub mod copy;
 pub mod doctor;
 pub mod policy;
+mod running_server;
 pub mod sessions;
 pub mod user;
 

@@ -168,11 +168,17 @@ async fn policy_doctor_cleanup_and_migrate_answer_for_people_and_programs() {
     assert_eq!(of("configuration")["verdict"], "ok");
     assert_eq!(of("public URL")["verdict"], "warning");
     let database = of("database")["found"].as_str().unwrap().to_owned();
+    assert_eq!(of("servers")["found"], "none answers from memory");
+    assert_eq!(of("server")["found"], "none listens on 127.0.0.1:1");
+    let listen = house.server.address().to_string();
+    let running = house.json(&["doctor", "--listen", &listen]);
+    let running = running["findings"].as_array().unwrap().iter().find(|f| f["check"] == "server").unwrap().clone();
+    assert_eq!((&running["verdict"], &running["found"]), (&"ok".into(), &"strict".into()));
     assert!(["SQLite 3.", "PostgreSQL 1"].iter().any(|engine| database.starts_with(engine)), "{database}");
 
     assert_eq!(house.json(&["cleanup"])["cleaned"], 0);
     assert_eq!(house.json(&["cleanup", "--dry-run"])["matched"], 0);
-    assert_eq!(house.json(&["migrate"])["schema"], 1);
+    assert_eq!(house.json(&["migrate"])["schema"], 2);
 }
 
 /// What looks into the file, or is about it: not for the runs on other engines.
@@ -227,7 +233,10 @@ mod sqlite_file {
         place.done(&["migrate"]);
         let database = rusqlite::Connection::open(place.database()).unwrap();
         database
-            .execute("INSERT INTO hallpass_migrations SELECT version + 41, name, checksum FROM hallpass_migrations", [])
+            .execute(
+                "INSERT INTO hallpass_migrations SELECT 42, name, checksum FROM hallpass_migrations WHERE version = 1",
+                [],
+            )
             .unwrap();
         drop(database);
         for args in [&["serve"][..], &["sessions", "list"], &["doctor"]] {

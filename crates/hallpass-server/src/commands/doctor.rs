@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use anyhow::{Result, bail};
-use hallpass_core::{Sessions, ValidationMode};
+use hallpass_core::{Sessions, StoreError, ValidationMode};
 use serde_json::json;
 
+use crate::commands::running_server::{self, Found};
 use crate::engine::Engine;
 use crate::output::Output;
 use crate::settings::{Origin, Settings};
@@ -59,10 +60,14 @@ pub async fn run(settings: &Settings, output: &mut Output<'_>) -> Result<()> {
         });
     } else {
         match Engine::open(settings).await {
-            Ok(engine) => database(settings, &engine, &mut findings).await,
+            Ok(engine) => {
+                database(settings, &engine, &mut findings).await;
+                findings.push(nodes(&engine.sessions).await);
+            }
             Err(error) => findings.push(failed("database", format!("{error:#}"))),
         }
     }
+    findings.push(server(running_server::ask(settings.listen).await, settings));
     print(&findings, output)?;
     if findings.iter().any(|finding| finding.verdict == Verdict::Failed) {
         bail!("at least one check failed");
@@ -149,6 +154,83 @@ async fn database(settings: &Settings, engine: &Engine, findings: &mut Vec<Findi
         Ok(dead) => findings.push(fine("clean-up", format!("{dead} dead rows wait for the next sweep"))),
         Err(error) => findings.push(failed("clean-up", error.to_string())),
     }
+}
+
+/// Who may answer checks from memory, and whether somebody is behind.
+async fn nodes(sessions: &Sessions) -> Finding {
+    let read = async {
+        let head = sessions.store().changes_since(0, 0).await?.head;
+        Ok::<_, StoreError>((head, sessions.nodes().await?))
+    };
+    match read.await {
+        Ok((_, nodes)) if nodes.is_empty() => fine("servers", "none answers from memory"),
+        Ok((head, nodes)) => {
+            let behind: Vec<String> = nodes
+                .iter()
+                .filter(|node| node.reached < head)
+                .map(|node| format!("{} by {}", node.id, head - node.reached))
+                .collect();
+            let all = format!("{} may answer from memory; the revocation log ends at {head}", nodes.len());
+            if behind.is_empty() {
+                fine("servers", all)
+            } else {
+                warning(
+                    "servers",
+                    format!("{all}; not yet there: {}", behind.join(", ")),
+                    "run this again; one that stays behind is stopped or cut off from the database, and leaves the list after ten minutes",
+                )
+            }
+        }
+        Err(error) => failed("servers", error.to_string()),
+    }
+}
+
+/// What the server that runs here says of its validation.
+fn server(found: Found, settings: &Settings) -> Finding {
+    let says = match found {
+        Found::Nobody => return fine("server", format!("none listens on {}", settings.listen)),
+        Found::Unclear(what) => {
+            return warning("server", what, "check listen (HALLPASS_LISTEN), and the server's log");
+        }
+        Found::Says(says) => says,
+    };
+    let number = |name: &str| says["validation"][name].as_u64().unwrap_or(0);
+    let text = match says["validation"]["mode"].as_str() {
+        Some("cached") => {
+            let (hits, misses) = (number("hits"), number("misses"));
+            let share = 100.0 * hits as f64 / (hits + misses).max(1) as f64;
+            let hint = match says["validation"]["lastHintSecondsAgo"].as_u64() {
+                Some(seconds) => format!("the last hint came {seconds} s ago"),
+                None => String::from("no hint came yet"),
+            };
+            format!(
+                "cached; {} of {} ms of its lease left, log position {}, {share:.1} % of {} checks from memory, {} sessions in {} KiB, {hint}",
+                number("leaseLeftMs"),
+                number("leaseMs"),
+                number("logPosition"),
+                hits + misses,
+                number("sessions"),
+                number("bytes") >> 10,
+            )
+        }
+        Some(mode) => String::from(mode),
+        None => {
+            let what = format!("{} answers, but not as a hallpass server of this version", settings.listen);
+            return warning("server", what, "check listen (HALLPASS_LISTEN)");
+        }
+    };
+    let is_cached = text.starts_with("cached");
+    if is_cached && number("leaseLeftMs") == 0 {
+        return warning(
+            "server",
+            text,
+            "it reads the database for each check, because it could not read the revocation log in time: see its log",
+        );
+    }
+    if is_cached != matches!(settings.validation, ValidationMode::Cached(_)) {
+        return warning("server", text, "it runs with another setting of validation than this command was given");
+    }
+    fine("server", text)
 }
 
 /// The engine says what to do in the same breath.

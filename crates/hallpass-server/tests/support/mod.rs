@@ -89,6 +89,8 @@ impl Place {
             }
         }
         command.env("HALLPASS_PASSWORD_MEMORY_KIB", "7168").env("HALLPASS_PASSWORD_ITERATIONS", "1");
+        // Where nobody listens, for `doctor`; whoever serves says where.
+        command.env("HALLPASS_LISTEN", "127.0.0.1:1");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
