@@ -2,6 +2,7 @@
 
 pub mod by_hand;
 pub mod jwt;
+pub mod server_cost;
 
 use std::sync::Arc;
 

@@ -1,0 +1,85 @@
+//! What the layer costs a request in process: one axum handler by itself, and behind the layer with the session in memory.
+//!
+//! `cargo bench --bench layer [-- ROUNDS]`: rounds are interleaved; medians, and the range over the rounds. No socket, no HTTP: what is measured is a call of the
+//! service with a request that is there, until its response is.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header::COOKIE};
+use axum::{Router, routing::get};
+use futures_util::FutureExt as _;
+use hallpass::axum::{Session, Web};
+use hallpass::{CacheSettings, Sessions, ValidationMode};
+use hallpass_bench::{Error, fill};
+use hallpass_conformance::MemoryStore;
+use tower::Service as _;
+
+const SESSIONS: usize = 10_000;
+const REQUESTS: usize = 102_400;
+const TOGETHER: usize = 64;
+
+fn main() -> Result<(), Error> {
+    let rounds: usize = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(9);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let store = Arc::new(MemoryStore::new());
+    let mut settings = CacheSettings::default();
+    // Nobody follows the log here; the measurement is over before the lease.
+    settings.lease = Duration::from_secs(300);
+    let sessions = Sessions::builder(store).validation(ValidationMode::Cached(settings)).build()?;
+    let tokens = runtime.block_on(fill(&sessions, SESSIONS))?;
+    runtime.block_on(sessions.follow())?;
+    let web = Web::builder(sessions.clone(), "http://127.0.0.1:8080").build()?;
+    let bare = Router::new().route("/", get(|| async { "user-0000000" }));
+    let behind = Router::new().route("/", get(|session: Session| async move { session.user.to_string() })).layer(web.layer());
+    // Each is in memory from here on.
+    let _guard = runtime.enter();
+    nanos(&behind, &tokens, SESSIONS);
+    let (mut alone, mut layered, mut more) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let (one, other) = (nanos(&bare, &tokens, REQUESTS), nanos(&behind, &tokens, REQUESTS));
+        // The first round warms up.
+        if round > 0 {
+            alone.push(one);
+            layered.push(other);
+            more.push(other - one);
+        }
+    }
+    let hits = sessions.cache_status().ok_or("no cache")?.hits;
+    assert!(hits >= (REQUESTS * (rounds + 1)) as u64, "each of them from memory, not {hits}");
+    println!("| handler alone | behind the layer, from memory | the layer takes |");
+    println!("|---|---|---|");
+    println!("| {} | {} | {} |", shown(&alone), shown(&layered), shown(&more));
+    Ok(())
+}
+
+/// Nanoseconds of a request, in an order without locality.
+fn nanos(app: &Router, tokens: &[String], count: usize) -> f64 {
+    let mut service = app.clone().into_service();
+    let (mut step, mut spent) = (0, Duration::ZERO);
+    for _ in 0..count / TOGETHER {
+        let requests: Vec<Request<Body>> = (0..TOGETHER)
+            .map(|_| {
+                step = (step + 61_803) % tokens.len();
+                let cookie = format!("theme=dark; session={}", tokens[step]);
+                Request::get("/").header("host", "127.0.0.1:8080").header(COOKIE, cookie).body(Body::empty()).expect("a request")
+            })
+            .collect();
+        let begun = Instant::now();
+        for request in requests {
+            let response = service.call(request).now_or_never().expect("nothing to wait for").expect("a response");
+            assert_eq!(black_box(response).status(), StatusCode::OK);
+        }
+        spent += begun.elapsed();
+    }
+    spent.as_nanos() as f64 / (count / TOGETHER * TOGETHER) as f64
+}
+
+fn shown(figures: &[f64]) -> String {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (first, middle, last) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
+    format!("{middle:.0} ns ({first:.0} to {last:.0})")
+}
