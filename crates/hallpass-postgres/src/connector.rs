@@ -10,7 +10,7 @@ use std::time::Duration;
 use hallpass_core::StoreError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, CancelToken, Config, Connection, Error};
+use tokio_postgres::{AsyncMessage, CancelToken, Config, Connection, Error, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::PostgresOptions;
@@ -30,6 +30,9 @@ const SETUP: &str = "SELECT current_setting('server_version_num')::int4, current
 
 /// What keeps a connection going: to be awaited until it ends.
 pub(crate) type Driver = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// What is done with each notification that a connection gets.
+pub(crate) type Heard = Arc<dyn Fn(&Notification) + Send + Sync>;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,11 @@ impl Connector {
         &self.target
     }
 
+    /// Whether the options say that there is a pooler.
+    pub(crate) const fn has_pooler(&self) -> bool {
+        self.pooler
+    }
+
     pub(crate) const fn failures(&self) -> &Failures {
         &self.failures
     }
@@ -91,11 +99,20 @@ impl Connector {
 
     /// Opens a connection to one of the hosts, each within the connect timeout: one that is silent does not keep the others from being tried.
     pub(crate) async fn open(&self, purpose: Purpose) -> Result<(Session, Driver), Failure> {
+        self.open_hearing(purpose, None).await
+    }
+
+    /// As [`Connector::open`], a connection for one who listens.
+    pub(crate) async fn open_hearing(
+        &self,
+        purpose: Purpose,
+        heard: Option<&Heard>,
+    ) -> Result<(Session, Driver), Failure> {
         let (patience, count) = (self.target.connect_timeout, self.hosts.len());
         let first = self.first.load(Ordering::Relaxed);
         let mut failures = Vec::new();
         for host in (0..count).map(|next| (first + next) % count) {
-            match tokio::time::timeout(patience, self.open_as_it_is(purpose, host)).await {
+            match tokio::time::timeout(patience, self.open_as_it_is(purpose, host, heard)).await {
                 Ok(Ok(opened)) => {
                     self.first.store(host, Ordering::Relaxed);
                     return Ok(opened);
@@ -120,12 +137,17 @@ impl Connector {
         let _ = self.first.compare_exchange(host, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    async fn open_as_it_is(&self, purpose: Purpose, host: usize) -> Result<(Session, Driver), Failure> {
+    async fn open_as_it_is(
+        &self,
+        purpose: Purpose,
+        host: usize,
+        heard: Option<&Heard>,
+    ) -> Result<(Session, Driver), Failure> {
         let direct = !self.pooler && !self.refused.load(Ordering::Relaxed);
-        match self.open_once(purpose, host, direct).await {
+        match self.open_once(purpose, host, direct, heard).await {
             Err(Opening::Refused) => {
                 self.refused.store(true, Ordering::Relaxed);
-                self.open_once(purpose, host, false).await
+                self.open_once(purpose, host, false, heard).await
             }
             outcome => outcome,
         }
@@ -135,7 +157,13 @@ impl Connector {
         })
     }
 
-    async fn open_once(&self, purpose: Purpose, host: usize, direct: bool) -> Result<(Session, Driver), Opening> {
+    async fn open_once(
+        &self,
+        purpose: Purpose,
+        host: usize,
+        direct: bool,
+        heard: Option<&Heard>,
+    ) -> Result<(Session, Driver), Opening> {
         let mut config = self.hosts[host].clone();
         let link = RandomState::new().hash_one("link").to_string();
         if direct {
@@ -146,7 +174,7 @@ impl Connector {
             if pooler { Opening::Refused } else { self.failed(&error) }
         })?;
         let unreplicated = Arc::new(AtomicBool::new(false));
-        let mut driver: Driver = Box::pin(drive(connection, Arc::clone(&unreplicated)));
+        let mut driver: Driver = Box::pin(drive(connection, Arc::clone(&unreplicated), heard.cloned()));
         let row = tokio::select! {
             row = client.query_typed_one(SETUP, &[]) => row.map_err(|error| self.failed(&error))?,
             ended = &mut driver => {
@@ -211,17 +239,29 @@ const WAITS_FOR_STANDBYS: &str = "SyncRepWaitForLSN";
 
 /// Keeps a connection going, and notes when a commit was answered that no synchronous standby has: its wait was cancelled, by a time-out of the server or by
 /// an operator, and the server then reports success and a warning before it.
-async fn drive<S, T>(mut connection: Connection<S, T>, unreplicated: Arc<AtomicBool>) -> Result<(), Error>
+async fn drive<S, T>(
+    mut connection: Connection<S, T>,
+    unreplicated: Arc<AtomicBool>,
+    heard: Option<Heard>,
+) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
-        if let AsyncMessage::Notice(notice) = message? {
-            if notice.routine() == Some(WAITS_FOR_STANDBYS) {
-                unreplicated.store(true, Ordering::Release);
+        match message? {
+            AsyncMessage::Notice(notice) => {
+                if notice.routine() == Some(WAITS_FOR_STANDBYS) {
+                    unreplicated.store(true, Ordering::Release);
+                }
+                tracing::debug!(severity = notice.severity(), message = notice.message(), "the database says");
             }
-            tracing::debug!(severity = notice.severity(), message = notice.message(), "the database says");
+            AsyncMessage::Notification(notification) => {
+                if let Some(heard) = &heard {
+                    heard(&notification);
+                }
+            }
+            _ => {}
         }
     }
     Ok(())

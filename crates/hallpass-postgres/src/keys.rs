@@ -1,5 +1,5 @@
 //! The keys of advisory locks. They are shared by all programs of a database, so each is a hash of who wants it and for what; two that agree
-//! by chance only wait for each other.
+//! by chance only wait for each other. The channel of hints, which has a name, is made the same way.
 
 use hallpass_core::UserId;
 use sha2::{Digest as _, Sha256};
@@ -38,10 +38,19 @@ impl Keys {
         self.key("migrating", "")
     }
 
+    /// One for each schema, and no longer than a name may be.
+    pub(crate) fn channel(&self) -> String {
+        format!("hallpass_{:016x}", self.hash("hints", "").cast_unsigned())
+    }
+
     fn key(&self, what: &str, who: &str) -> Value<'static> {
+        Value::Integer(self.hash(what, who))
+    }
+
+    fn hash(&self, what: &str, who: &str) -> i64 {
         let digest = Sha256::new().chain_update(format!("hallpass/{}/{what}/{who}", self.schema)).finalize();
         let mut first = [0; 8];
         first.copy_from_slice(&digest[..8]);
-        Value::Integer(i64::from_be_bytes(first))
+        i64::from_be_bytes(first)
     }
 }

@@ -39,6 +39,12 @@
 //! and nothing is set or locked beyond a transaction. The store notices by itself what it is connected to; [`PostgresOptions::pooler`] says so where
 //! it cannot. Directly is faster. The pooler must reach the primary.
 //!
+//! # Hints
+//!
+//! A program with checks from memory keeps one more connection, on which it hears (`LISTEN`) that another one has logged something, so that it reads the log at once. Telling others
+//! is a small transaction of its own (`NOTIFY`) after each change, never a part of it. Through a pooler in transaction mode nothing can be heard; the store
+//! notices that, says so once in its log, and reads the revocation log at its interval, as it does anyway.
+//!
 //! # TLS
 //!
 //! `sslmode` means what it means to libpq: `disable` none; `prefer` (the default) if the server has it; `require` always, but from whomever;
@@ -67,6 +73,7 @@ mod create;
 mod database;
 mod failure;
 mod health;
+mod hints;
 mod hosts;
 mod keys;
 mod lanes;

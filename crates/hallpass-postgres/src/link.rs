@@ -100,7 +100,8 @@ impl Drop for Link {
 }
 
 /// Ends with the task that waits for it.
-struct AbortedWithUs(JoinHandle<()>);
+#[derive(Debug)]
+pub(crate) struct AbortedWithUs(pub(crate) JoinHandle<()>);
 
 impl Drop for AbortedWithUs {
     fn drop(&mut self) {
@@ -213,7 +214,7 @@ impl Keeper {
 }
 
 /// Half of it is by chance.
-fn pause(failures: u32) -> Duration {
+pub(crate) fn pause(failures: u32) -> Duration {
     let whole = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_PAUSE);
     let chance = RandomState::new().hash_one(failures) % 1000;
     whole.mul_f64(0.5 + chance as f64 / 2000.0)

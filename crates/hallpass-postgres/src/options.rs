@@ -6,6 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
     /// Connections in all, at least 2: one for checks, which gather on it, and the others for everything else, one change at a time on each.
+    /// Hearing of other nodes' changes takes one more where checks are answered from memory.
     /// More of them let more durable commits share one sync of the disk. Default 4.
     pub connections: usize,
     /// How long one attempt to connect to one host may take, the sign-in included. A `connect_timeout` in the URL goes before it. Default 2 seconds.

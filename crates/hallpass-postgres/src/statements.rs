@@ -483,6 +483,9 @@ statements! {
     /// Removes a node that has told nothing more.
     FORGET_NODE = "DELETE FROM hp.hallpass_nodes d WHERE d.id = $1 AND d.beats = $2 RETURNING 1";
 
+    /// Tells whoever listens on the channel, `$1`; `$2` is empty for a hint.
+    HINT = "SELECT pg_notify($1, $2)";
+
     /// Which cluster this is and which of its timelines: another one after a restore or a failover.
     HISTORY = "SELECT s.system_identifier::text || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system() s";
 

@@ -7,17 +7,20 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Hints, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
 
 use crate::checks::{Checks, Found};
 use crate::connector::Connector;
 use crate::database::Database;
+use crate::hints::Ear;
 use crate::keys::Keys;
 use crate::lanes::Lanes;
 use crate::row::Reader;
 use crate::sweep::Places;
 use crate::target::Target;
-use crate::{PostgresOptions, change, create, health, list, migrations, nodes, revocation_log, revoke, settle, sweep};
+use crate::{
+    PostgresOptions, change, create, health, hints, list, migrations, nodes, revocation_log, revoke, settle, sweep,
+};
 
 /// Sessions in a PostgreSQL database. See the [crate](crate) for how it works.
 ///
@@ -25,6 +28,7 @@ use crate::{PostgresOptions, change, create, health, list, migrations, nodes, re
 #[derive(Debug)]
 pub struct PostgresStore {
     database: Database,
+    ear: Ear,
     migrated: (u32, u32),
 }
 
@@ -44,12 +48,13 @@ impl PostgresStore {
         let migrated = migrations::migrate(&connector).await?;
         let checks = Checks::start(&connector);
         let lanes = Lanes::start(&connector, options.lanes());
+        let ear = Ear::new(&connector, &keys);
         let database = Database { connector, checks, lanes, keys, swept: Places::default() };
         // What is wrong with every connection, the encoding for instance, is said now.
         let deadline = database.deadline();
         database.checks.ready(deadline).await?;
         drop(database.lanes.take(deadline).await?);
-        Ok(Self { database, migrated })
+        Ok(Self { database, ear, migrated })
     }
 
     /// The schema versions before and after connecting migrated it; 0 before for a new one.
@@ -66,6 +71,7 @@ impl PostgresStore {
 
     /// Closes every connection, saying goodbye to the server.
     pub async fn close(self) {
+        self.ear.close().await;
         let Database { checks, lanes, .. } = self.database;
         checks.close().await;
         lanes.close().await;
@@ -162,6 +168,14 @@ impl Store for PostgresStore {
 
     async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
         Ok(nodes::forget(&self.database, id, beats).await?)
+    }
+
+    async fn hint(&self) -> Result<(), StoreError> {
+        Ok(hints::send(&self.database).await?)
+    }
+
+    fn hints(&self) -> Option<Hints> {
+        self.ear.listen()
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {

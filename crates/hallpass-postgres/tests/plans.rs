@@ -136,6 +136,7 @@ fn the_list_is_whole() {
         "sweep",
         "list",
         "nodes",
+        "hints",
         "revocation_log",
         "health",
         "store",
