@@ -13,7 +13,7 @@
 //! | `o` | log entries on their way to the log (list; Cluster alone) |
 //! | `ev`, `eo` | the newest revocation of everyone here, and while it is not complete how to complete it (Cluster alone) |
 //!
-//! The log: `layout`, `inc` (incarnation), `n` (newest position), `log` (stream), `rid` (servers seen); on one server `newest` (the newest mark
+//! The log: `layout`, `inc` (incarnation), `n` (newest position), `log` (stream), `rid` (servers seen), `nodes` (the registry, a hash); on one server `newest` (the newest mark
 //! not settled yet of each shard) and `used` (which shards ever held a session); and in a Cluster `p:<entry>` (the position of an entry that came through an outbox), `everyone` (the revocation of everyone that is under way), `ticket` (its number).
 
 use hallpass_core::{SessionId, UserId};

@@ -8,8 +8,8 @@ use crate::health::Info;
 use crate::keys::Place;
 use crate::outbox;
 
-/// The newest layout that this program knows.
-pub(crate) const NEWEST: u32 = 1;
+/// The newest layout that this program knows: 2 has the registry of nodes, which a program that knows 1 alone would not be in.
+pub(crate) const NEWEST: u32 = 2;
 
 /// Brings the layout up to date; the versions before and after. Nothing of it is lost or done twice when several processes do it at once.
 pub(crate) async fn migrate(database: &Database) -> Result<(u32, u32), StoreError> {
@@ -24,7 +24,13 @@ pub(crate) async fn migrate(database: &Database) -> Result<(u32, u32), StoreErro
             Ok((0, NEWEST))
         }
         found if found > NEWEST => Err(StoreError::TooNew { found, known: NEWEST }),
-        found => Ok((found, found)),
+        NEWEST => Ok((NEWEST, NEWEST)),
+        // What is new begins empty.
+        found => {
+            let request = database.request(&database.scripts.raise_layout, Place::LOG).number(found).number(NEWEST);
+            let now = stored(database, database.script(&request, Twice::Same).await?)?;
+            if now > NEWEST { Err(StoreError::TooNew { found: now, known: NEWEST }) } else { Ok((found, NEWEST)) }
+        }
     }
 }
 
@@ -56,7 +62,11 @@ async fn version(database: &Database, anew: bool) -> Result<u32, StoreError> {
     let nonce = database.nonce()?;
     let request =
         database.request(&database.scripts.found, Place::LOG).argument(nonce).argument(if anew { "1" } else { "0" });
-    let stored = bytes(database.script(&request, Twice::Same).await?).map_err(|error| database.unreadable(error))?;
+    stored(database, database.script(&request, Twice::Same).await?)
+}
+
+fn stored(database: &Database, value: redis::Value) -> Result<u32, StoreError> {
+    let stored = bytes(value).map_err(|error| database.unreadable(error))?;
     if stored.is_empty() {
         return Ok(0);
     }

@@ -27,6 +27,8 @@
 //!   be another one.
 //! - **An isolated primary** of a Cluster goes on answering until it notices that it is alone (`cluster-node-timeout`). Until then, programs on its side
 //!   of the network do not see what the other side revoked.
+//! - **The registry of nodes** is as durable as the rest: when a node's entry is lost, a revocation that waits for every node does not wait for this one,
+//!   which may answer from memory for the rest of its lease.
 //! - **Eviction.** With any `maxmemory-policy` but `noeviction`, a full memory removes sessions, which signs users out, and removes indexes and marks,
 //!   which **lets revocations miss sessions or be forgotten**. With `noeviction` a full memory refuses new sessions and nothing else.
 //!
@@ -47,6 +49,7 @@
 //! | `list` of a user | two round trips for each 200 rows that are looked at | the same |
 //! | `list` of everybody | one question to each shard that ever held a session, pipelined, and the rows of the page | to each of the 256 shards |
 //! | `count`, `health`, `sweepable` | a read and one script for all shards; the rows, pipelined, where a class or a user is asked for, or a mark is not settled | a script for each shard |
+//! | `register_node`, `heartbeat`, `nodes`, `forget_node`, `changes_since` | one script | the same |
 //! | `settle` | one read for all shards; two round trips for each 200 rows | a read of each shard |
 //! | `sweep` | a read and one script for all shards; two round trips for each 200 rows | a script for each shard |
 //!
@@ -118,6 +121,7 @@ mod list;
 mod location;
 mod newest;
 mod node;
+mod nodes;
 mod options;
 mod outbox;
 mod revocation_log;

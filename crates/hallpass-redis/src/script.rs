@@ -40,6 +40,10 @@ pub(crate) struct Scripts {
     pub(crate) changes: Script,
     pub(crate) trim_log: Script,
     pub(crate) found: Script,
+    pub(crate) raise_layout: Script,
+    pub(crate) tell_node: Script,
+    pub(crate) forget_node: Script,
+    pub(crate) nodes: Script,
 }
 
 /// What a script may do.
@@ -112,6 +116,10 @@ impl Scripts {
             changes: plain(Kind::Read, &["inc", "n", "log"], include_str!("lua/changes.lua")),
             trim_log: plain(Kind::Needed, &["log"], include_str!("lua/trim_log.lua")),
             found: of_log(Kind::Needed, &["inc", "n", "rid", "layout"], include_str!("lua/found.lua")),
+            raise_layout: plain(Kind::Needed, &["layout"], include_str!("lua/raise_layout.lua")),
+            tell_node: plain(Kind::Needed, &["nodes"], include_str!("lua/tell_node.lua")),
+            forget_node: plain(Kind::Needed, &["nodes"], include_str!("lua/forget_node.lua")),
+            nodes: plain(Kind::Read, &["nodes"], include_str!("lua/nodes.lua")),
         }
     }
 }

@@ -9,7 +9,7 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Label, SessionId, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
 use tokio::time::Instant;
 
 use crate::database::Database;
@@ -17,8 +17,8 @@ use crate::find::Found;
 use crate::health::Info;
 use crate::keys::Place;
 use crate::{
-    Location, LocationError, RedisOptions, change, create, find, health, layout, list, revocation_log, revoke, settle,
-    sweep,
+    Location, LocationError, RedisOptions, change, create, find, health, layout, list, nodes, revocation_log, revoke,
+    settle, sweep,
 };
 
 /// Sessions in Redis or Valkey: one server, or a Cluster.
@@ -196,6 +196,22 @@ impl Store for RedisStore {
 
     async fn changes_since(&self, position: u64, limit: u32) -> Result<Changes, StoreError> {
         self.bounded(revocation_log::changes_since(&self.database, position, limit)).await
+    }
+
+    async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
+        self.bounded(nodes::register(&self.database, node)).await
+    }
+
+    async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
+        self.bounded(nodes::heartbeat(&self.database, node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.bounded(nodes::nodes(&self.database)).await
+    }
+
+    async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
+        self.bounded(nodes::forget(&self.database, id, beats)).await
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {

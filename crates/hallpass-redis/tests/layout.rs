@@ -61,6 +61,23 @@ async fn other_layouts_are_refused() {
     assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
 }
 
+/// A database of the first layout gets the registry of nodes and keeps what it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_layout_is_raised() {
+    let prefix = fresh_prefix();
+    let store = RedisStore::open(&needed(REDIS), options(&prefix)).await.unwrap();
+    let record = created(&store, &records(), "alice").await;
+    let before = store.changes_since(0, 10).await.unwrap();
+    let layout = format!("{prefix}{{hp:log}}:layout");
+    ask(&["SET", &layout, "1"]).await;
+    let opened = RedisStore::open(&needed(REDIS), options(&prefix)).await.unwrap();
+    assert_eq!(opened.migrated_at_open(), (1, LAYOUT_VERSION));
+    assert_eq!(opened.find(record.session.id).await.unwrap(), Some(record));
+    assert_eq!(opened.changes_since(0, 10).await.unwrap(), before);
+    assert_eq!(opened.nodes().await.unwrap(), []);
+    assert_eq!(store.migrate().await.unwrap(), (LAYOUT_VERSION, LAYOUT_VERSION));
+}
+
 /// A prefix with braces would tear a user's keys apart in a Cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prefix_with_braces_is_refused() {
