@@ -67,12 +67,19 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Keys {
     bases: Vec<String>,
+    channel: String,
 }
 
 impl Keys {
     pub(crate) fn new(prefix: &str) -> Self {
         let places = Place::shards().chain([Place::LOG]);
-        Self { bases: places.map(|place| format!("{prefix}{{{}}}:", place.tag())).collect() }
+        let bases = places.map(|place| format!("{prefix}{{{}}}:", place.tag())).collect();
+        Self { bases, channel: format!("{prefix}hints") }
+    }
+
+    /// Where hints are published; no key.
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
     }
 
     /// A key of the place itself.

@@ -90,6 +90,11 @@
 //! wrote none before: one that was restarted or took over may have lost its last writes, and positions may be used twice. Caches then begin anew. So they do after
 //! an orderly restart.
 //!
+//! # Hints
+//!
+//! A program with checks from memory keeps one more connection, on which it hears that another one has logged something, so that it reads the log at once. They are published on a channel
+//! that is named after the prefix; nothing rests on them.
+//!
 //! # Failures
 //!
 //! Every wait has a bound ([`RedisOptions`]). A server that does not answer in time or not at all is [`StoreError::Unavailable`]; its connections are made
@@ -100,8 +105,8 @@
 //!
 //! For a Cluster set `cluster-require-full-coverage no`: otherwise one lost shard takes all others with it until its replica has taken over.
 //!
-//! A user with limited rights needs `+@read +@write +@scripting +@connection +info +time +wait +cluster|slots +cluster|info` on the keys of the prefix, and
-//! `+config|get` for `health` to tell `appendfsync`. TLS (`rediss://`) is rustls; the authority is the operating system's or
+//! A user with limited rights needs `+@read +@write +@scripting +@connection +info +time +wait +cluster|slots +cluster|info` on the keys of the prefix,
+//! `+publish +subscribe` on the channel `<prefix>hints` for hints, and `+config|get` for `health` to tell `appendfsync`. TLS (`rediss://`) is rustls; the authority is the operating system's or
 //! [`RedisOptions::authority`].
 //!
 //! [`StoreError::Unavailable`]: hallpass_core::StoreError::Unavailable
@@ -115,6 +120,7 @@ mod database;
 mod failure;
 mod find;
 mod health;
+mod hints;
 mod keys;
 mod layout;
 mod list;

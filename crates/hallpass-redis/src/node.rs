@@ -148,6 +148,11 @@ impl Node {
         }
     }
 
+    /// How long an answer may take.
+    pub(crate) const fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
     fn patience(&self, lane: Lane) -> Duration {
         match lane {
             Lane::Shared | Lane::Bulk => self.response_timeout,
@@ -224,24 +229,33 @@ impl Node {
         }
     }
 
-    /// `None` for a server that took too long.
-    async fn connect(&self) -> Result<Live, Option<RedisError>> {
-        let closed = Arc::new(AtomicBool::new(false));
-        let notice = Arc::clone(&closed);
+    /// A connection of the caller's own, and what the server says on it unasked. `None` for a server that took too long.
+    pub(crate) async fn open(
+        &self,
+        pushed: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, Option<RedisError>> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             // Each request has a time-out of its own.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE)
             .set_push_sender(move |push: PushInfo| -> Result<(), ()> {
-                if push.kind == PushKind::Disconnection {
-                    notice.store(true, Ordering::Release);
-                }
+                pushed(push);
                 Ok(())
             });
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connection = timeout(self.connect_timeout, connecting).await.map_err(|_| None)?.map_err(Some)?;
-        Ok(Live { connection, closed })
+        timeout(self.connect_timeout, connecting).await.map_err(|_| None)?.map_err(Some)
+    }
+
+    async fn connect(&self) -> Result<Live, Option<RedisError>> {
+        let closed = Arc::new(AtomicBool::new(false));
+        let notice = Arc::clone(&closed);
+        let connection = self.open(move |push| {
+            if push.kind == PushKind::Disconnection {
+                notice.store(true, Ordering::Release);
+            }
+        });
+        Ok(Live { connection: connection.await?, closed })
     }
 }
 

@@ -9,16 +9,17 @@ use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Hints, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
 use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::find::Found;
 use crate::health::Info;
+use crate::hints::Ear;
 use crate::keys::Place;
 use crate::{
-    Location, LocationError, RedisOptions, change, create, find, health, layout, list, nodes, revocation_log, revoke,
-    settle, sweep,
+    Location, LocationError, RedisOptions, change, create, find, health, hints, layout, list, nodes, revocation_log,
+    revoke, settle, sweep,
 };
 
 /// Sessions in Redis or Valkey: one server, or a Cluster.
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub struct RedisStore {
     database: Arc<Database>,
+    ear: Ear,
     location: Location,
     verb_timeout: Duration,
     /// How long a check waits before it asks again.
@@ -64,7 +66,7 @@ impl RedisStore {
         let verb_timeout = options.verb_timeout()
             + if options.replicas_to_wait_for > 0 { options.wait_timeout() } else { Duration::ZERO };
         let read_timeout = options.response_timeout().min(options.verb_timeout());
-        let mut store = Self { database, location, verb_timeout, read_timeout, migrated: (0, 0) };
+        let mut store = Self { database, ear: Ear::default(), location, verb_timeout, read_timeout, migrated: (0, 0) };
         store.migrated = store.bounded(store.checked()).await?;
         Ok(store)
     }
@@ -212,6 +214,14 @@ impl Store for RedisStore {
 
     async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
         self.bounded(nodes::forget(&self.database, id, beats)).await
+    }
+
+    async fn hint(&self) -> Result<(), StoreError> {
+        self.bounded(hints::send(&self.database)).await
+    }
+
+    fn hints(&self) -> Option<Hints> {
+        Some(self.ear.listen(&self.database))
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {

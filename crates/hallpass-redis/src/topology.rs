@@ -81,6 +81,15 @@ impl Topology {
         found
     }
 
+    /// Some server that is known: the next one for each number.
+    pub(crate) fn any(&self, number: usize) -> Option<Arc<Node>> {
+        let map = self.map();
+        let mut names: Vec<&String> = map.nodes.keys().collect();
+        names.sort_unstable();
+        let name = *names.get(number % names.len().max(1))?;
+        map.nodes.get(name).cloned()
+    }
+
     /// The node that a redirection names, which may be one not known yet.
     pub(crate) fn named(&self, target: &str, by: &Node) -> Option<Arc<Node>> {
         let (host, port) = target.rsplit_once(':')?;
