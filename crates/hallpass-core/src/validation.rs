@@ -132,6 +132,13 @@ enum Decision {
     Due(Session),
 }
 
+/// What came of an extension.
+struct Extension {
+    validation: Validation,
+    /// Whether the session is as it was read or written here, as far as this request knows.
+    is_newest: bool,
+}
+
 impl Check<'_> {
     /// One read; one write more when an extension is due.
     pub(crate) async fn strict(&self, token: &Token, hash: TokenHash) -> Result<Validation, StoreError> {
@@ -140,12 +147,18 @@ impl Check<'_> {
             Some(found) => found?,
             None => self.store.find(token.id()).await?,
         };
-        let validation = match self.decide(token, hash, found) {
-            Decision::Done(validation) => validation,
-            Decision::Due(session) => self.renew(token, hash, session).await?,
-        };
-        self.keep(filling, token, hash, &validation);
-        Ok(validation)
+        match self.decide(token, hash, found) {
+            Decision::Done(validation) => {
+                self.keep(filling, token, hash, &validation);
+                Ok(validation)
+            }
+            Decision::Due(session) => {
+                let renewal = self.renew(token, hash, session).await?;
+                // What another request has extended meanwhile is in memory as that one left it, and would be due again as this one read it.
+                self.keep(filling.filter(|_| renewal.is_newest), token, hash, &renewal.validation);
+                Ok(renewal.validation)
+            }
+        }
     }
 
     /// As [`Check::strict`] where that takes no waiting: the store answers at once, and no extension is due.
@@ -166,12 +179,12 @@ impl Check<'_> {
     /// Keeps in memory what was found to live, as it was read at the moment that `filling` took; the secret was the current one then. What was found to
     /// have ended is forgotten: who was refused must not be accepted by the next check, whatever the log has told by then.
     fn keep(&self, filling: Option<Filling>, token: &Token, hash: TokenHash, validation: &Validation) {
-        let (Some(cache), Some(filling)) = (self.cache, filling) else { return };
+        let Some(cache) = self.cache else { return };
         cache.missed();
-        match validation {
-            Validation::Live { session, .. } => cache.keep(filling, session, hash),
-            Validation::Invalid(Invalid::Ended(_)) => cache.forget_refused(token.id()),
-            Validation::Invalid(_) => {}
+        match (validation, filling) {
+            (Validation::Live { session, .. }, Some(filling)) => cache.keep(filling, session, hash),
+            (Validation::Invalid(Invalid::Ended(_)), _) => cache.forget_refused(token.id()),
+            _ => {}
         }
     }
 
@@ -200,7 +213,7 @@ impl Check<'_> {
         self.now.minus(policy.update_age)
     }
 
-    async fn renew(&self, token: &Token, hash: TokenHash, mut session: Session) -> Result<Validation, StoreError> {
+    async fn renew(&self, token: &Token, hash: TokenHash, mut session: Session) -> Result<Extension, StoreError> {
         let policy = self.policies.of(&session.class);
         let renewal = Renewal {
             id: session.id,
@@ -209,23 +222,24 @@ impl Check<'_> {
             due_before: self.due_before(policy),
             idle_expires_at: self.now.plus(policy.max_age).min(session.absolute_expires_at),
         };
-        match self.store.renew(&renewal).await {
+        let (validation, is_newest) = match self.store.renew(&renewal).await {
             Ok(Renewed::Renewed { idle_expires_at }) => {
                 session.renewed_at = self.now;
                 session.last_seen_at = session.last_seen_at.max(self.now);
                 session.idle_expires_at = idle_expires_at;
                 self.events.emit(&Event::Renewed { id: session.id, user: session.user.clone() });
-                Ok(Validation::Live { session: Arc::new(session), renewed: true })
+                (Validation::Live { session: Arc::new(session), renewed: true }, true)
             }
-            Ok(Renewed::NotDue) => Ok(Validation::Live { session: Arc::new(session), renewed: false }),
+            Ok(Renewed::NotDue) => (Validation::Live { session: Arc::new(session), renewed: false }, false),
             // Between the read and the write somebody ended it: the write decided (A06).
-            Ok(Renewed::Gone) => Ok(self.refuse(token, self.why_gone(token).await?)),
+            Ok(Renewed::Gone) => (self.refuse(token, self.why_gone(token).await?), false),
             Err(error) => {
                 // The read proved the session live; a write that fails costs an extension, not the request.
                 self.events.emit(&Event::RenewalFailed { id: session.id, error: error.to_string() });
-                Ok(Validation::Live { session: Arc::new(session), renewed: false })
+                (Validation::Live { session: Arc::new(session), renewed: false }, true)
             }
-        }
+        };
+        Ok(Extension { validation, is_newest })
     }
 
     fn judge(&self, record: &Record, hash: TokenHash, policy: &Policy) -> Result<Deadlines, Invalid> {

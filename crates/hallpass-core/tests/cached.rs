@@ -10,7 +10,7 @@ use std::time::Duration;
 use hallpass_core::store::{Sweep, Target};
 use hallpass_core::{
     Actor, Attributes, Authentication, CacheSettings, Class, Client, EndReason, Event, FlushReason, Invalid, Issued,
-    Label, OnLimit, Policies, Sessions, SignIn, Store, Timestamp, Validation, ValidationMode,
+    Label, OnLimit, Policies, Sessions, SignIn, Store, Timestamp, Token, Validation, ValidationMode,
 };
 use support::{DAY, HOUR, House, Probe, house_on, house_with, seconds, user};
 
@@ -83,6 +83,30 @@ async fn a_renewal_is_made_when_it_is_due_and_remembered() {
     let (again, renewed) = house.live(&issued.token).await.unwrap();
     assert!(!renewed && again.idle_expires_at == session.idle_expires_at);
     assert_eq!(house.probe.renewals.load(Ordering::SeqCst), 1);
+}
+
+/// Two checks find the same extension due. The one that comes too late to make it must not put what it had read in place of the other one's: the session would be due
+/// again at each check.
+#[tokio::test]
+async fn a_check_that_is_late_with_an_extension_leaves_what_the_first_one_kept() {
+    let house = node().await;
+    let issued = house.sign_in("alice").await;
+    reads(&house, &issued).await;
+    house.clock.advance(seconds(DAY));
+    house.sessions.follow().await.unwrap();
+    house.probe.hold_renewal.store(true, Ordering::SeqCst);
+    let late = {
+        let (sessions, text) = (house.sessions.clone(), issued.token.expose().as_str().to_owned());
+        tokio::spawn(async move {
+            let token = Token::parse(text.as_bytes()).unwrap();
+            matches!(sessions.validate(&token).await.unwrap(), Validation::Live { renewed: false, .. })
+        })
+    };
+    house.probe.renewal_held.notified().await;
+    assert!(house.live(&issued.token).await.unwrap().1, "extended by the second one");
+    house.probe.release_renewal.notify_one();
+    assert!(late.await.unwrap(), "the first one was late");
+    assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
 }
 
 /// A policy that is put in force counts for what is in memory too.

@@ -17,6 +17,7 @@ use hallpass_core::{
     Attributes, Event, EventSink, HintSource, Hints, Invalid, Issued, Label, ManualClock, Node, NodeId, Policies,
     Session, SessionId, Sessions, SignIn, Store, StoreError, Timestamp, Token, UserId, Validation, ValidationMode,
 };
+use tokio::sync::Notify;
 
 pub const HOUR: u64 = 3600;
 pub const DAY: u64 = 24 * HOUR;
@@ -69,6 +70,10 @@ pub struct Probe {
     pub panic_in_follow: AtomicBool,
     /// The log is asked and never answers.
     pub log_is_silent: AtomicBool,
+    /// The next extension waits until it is released.
+    pub hold_renewal: AtomicBool,
+    pub renewal_held: Notify,
+    pub release_renewal: Notify,
     /// Heartbeats.
     pub beats: AtomicU64,
     /// Registrations.
@@ -159,6 +164,10 @@ impl Store for Probe {
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
         self.renewals.fetch_add(1, Ordering::SeqCst);
         self.writing()?;
+        if self.hold_renewal.swap(false, Ordering::SeqCst) {
+            self.renewal_held.notify_one();
+            self.release_renewal.notified().await;
+        }
         self.store.renew(renewal).await
     }
     async fn rotate(&self, rotation: &Rotation) -> Result<Write<()>, StoreError> {
