@@ -121,7 +121,7 @@ enum End {
 impl Listener {
     async fn keep(self) {
         let (mut failures, mut was_told) = (0_u32, false);
-        while !*self.stopped.borrow() && self.source.is_wanted() {
+        while !self.is_closed() && self.source.is_wanted() {
             let since = Instant::now();
             let next = match self.hear().await {
                 End::Over => continue,
@@ -147,6 +147,11 @@ impl Listener {
                 () = self.over() => {}
             }
         }
+    }
+
+    /// Whether the store is closed, or gone.
+    fn is_closed(&self) -> bool {
+        *self.stopped.borrow() || self.stopped.has_changed().is_err()
     }
 
     /// When nobody wants to hear any more, or the store is closed.
