@@ -34,7 +34,7 @@ pub(crate) async fn create(
     limit: Option<Limit>,
 ) -> Result<Created, Failure> {
     let Some(limit) = limit else {
-        let keys = vec![database.keys.creations(), database.keys.user(&new.session.user)];
+        let keys = vec![database.keys.creations(), Value::Integer(database.keys.user(&new.session.user))];
         let steps = [Step::new(LOCK_CREATION, keys), Step::new(INSERT, columns(new))];
         return match database.write_until(database.deadline(), Durability::Durable, &steps).await {
             Ok(_) => Ok(Created::Created { evicted: Vec::new() }),
@@ -50,7 +50,7 @@ async fn create_within(database: &Database, new: &Record, now: Timestamp, limit:
     let max = Value::Integer(i64::from(limit.max.max(1)));
     let (renewed_after, authenticated_after) =
         (Value::time(limit.renewed_after), Value::time(limit.authenticated_after));
-    let keys = vec![database.keys.creations(), database.keys.user(&session.user)];
+    let keys = vec![database.keys.creations(), Value::Integer(database.keys.user(&session.user))];
     let mut steps = vec![Step::new(LOCK_COUNTED_CREATION, keys)];
     if !limit.refuse {
         let values = vec![

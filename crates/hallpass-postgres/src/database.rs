@@ -11,8 +11,9 @@ use tokio_postgres::{Error, Row};
 use crate::checks::Checks;
 use crate::connector::Connector;
 use crate::failure::{Failure, Failures, is_conflict, is_lost, is_unprepared};
+use crate::gathering::Gathering;
 use crate::keys::Keys;
-use crate::lanes::Lanes;
+use crate::lanes::{Lane, Lanes};
 use crate::series::Bounds;
 use crate::session::{Change, Durability, Session, Step};
 use crate::sweep::Places;
@@ -28,6 +29,7 @@ pub(crate) struct Database {
     pub(crate) lanes: Lanes,
     pub(crate) keys: Keys,
     pub(crate) swept: Places,
+    pub(crate) gathering: Gathering,
 }
 
 /// Why work was not done.
@@ -88,6 +90,18 @@ impl Database {
         self.run(Work::Write(Change { durability, ..Change::RELAXED }), deadline, steps).await
     }
 
+    /// Durable changes of several callers in one transaction, which waits for each lock only so long. Never tried again: some of the callers may be gone by then.
+    pub(crate) async fn write_together(
+        &self,
+        lane: &Lane<'_>,
+        deadline: Instant,
+        patience: Duration,
+        steps: &[Step<'_>],
+    ) -> Result<Rows, Refusal> {
+        let change = Change { durability: Durability::Durable, lock_patience: Some(patience), ..Change::RELAXED };
+        self.attempt(lane, Work::Write(change), deadline, steps).await
+    }
+
     /// A change that is not durable, by a plan that is made once for all values.
     pub(crate) async fn write_by_one_plan(&self, steps: &[Step<'_>]) -> Result<Rows, Failure> {
         let work = Work::Write(Change { by_one_plan: true, ..Change::RELAXED });
@@ -128,29 +142,9 @@ impl Database {
         let mut attempt = 1;
         loop {
             let lane = self.lanes.take(deadline).await.map_err(Refusal::Failure)?;
-            let patience = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            let running = async {
-                match work {
-                    Work::Read => lane.session.read(steps, patience).await,
-                    Work::Write(change) => lane.session.write(change, steps, patience).await,
-                }
-            };
-            let watched = Watched { session: Some(Arc::clone(&lane.session)), deadline };
-            let waited = tokio::time::timeout_at(deadline, running).await;
-            watched.over();
-            let Ok(outcome) = waited else {
-                lane.session.give_up();
-                return Err(Refusal::Failure(self.failures().unavailable(
-                    "no answer in time; what was under way may or may not have happened, and its connection is given up",
-                )));
-            };
-            if lane.session.lacked_a_standby() {
-                return Err(Refusal::Failure(self.failures().unavailable(
-                    "the change is stored, but its wait for the synchronous standby was cut short: a failover may undo it; look after the standby",
-                )));
-            }
-            let Err(error) = outcome else {
-                return outcome.map_err(Refusal::Server);
+            let error = match self.attempt(&lane, work, deadline, steps).await {
+                Err(Refusal::Server(error)) => error,
+                outcome => return outcome,
             };
             drop(lane);
             let again = is_conflict(&error) || is_unprepared(&error) || (matches!(work, Work::Read) && is_lost(&error));
@@ -160,6 +154,37 @@ impl Database {
             attempt += 1;
             tokio::time::sleep(pause(attempt)).await;
         }
+    }
+
+    async fn attempt(
+        &self,
+        lane: &Lane<'_>,
+        work: Work,
+        deadline: Instant,
+        steps: &[Step<'_>],
+    ) -> Result<Rows, Refusal> {
+        let patience = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let running = async {
+            match work {
+                Work::Read => lane.session.read(steps, patience).await,
+                Work::Write(change) => lane.session.write(change, steps, patience).await,
+            }
+        };
+        let watched = Watched { session: Some(Arc::clone(&lane.session)), deadline };
+        let waited = tokio::time::timeout_at(deadline, running).await;
+        watched.over();
+        let Ok(outcome) = waited else {
+            lane.session.give_up();
+            return Err(Refusal::Failure(self.failures().unavailable(
+                "no answer in time; what was under way may or may not have happened, and its connection is given up",
+            )));
+        };
+        if lane.session.lacked_a_standby() {
+            return Err(Refusal::Failure(self.failures().unavailable(
+                "the change is stored, but its wait for the synchronous standby was cut short: a failover may undo it; look after the standby",
+            )));
+        }
+        outcome.map_err(Refusal::Server)
     }
 
     pub(crate) fn explain(&self, refusal: &Refusal) -> Failure {

@@ -22,8 +22,8 @@ impl Keys {
     }
 
     /// Shared by a user's creations under way, held alone to count or to set a mark.
-    pub(crate) fn user(&self, user: &UserId) -> Value<'static> {
-        self.key("user", user.as_str())
+    pub(crate) fn user(&self, user: &UserId) -> i64 {
+        self.hash("user", user.as_str())
     }
 
     pub(crate) fn settling(&self) -> Value<'static> {

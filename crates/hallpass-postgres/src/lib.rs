@@ -23,6 +23,7 @@
 //!   are durable before they are acknowledged (`synchronous_commit`, whatever the server's default); renewals, last-seen times, labels,
 //!   attributes and clean-up are not waited for. One that the server rolled back because of others is tried again; one that may have been committed
 //!   never is.
+//! - **Revocations** that come while one is under way go together in the next transaction: one sync of the disk for up to 64 of them.
 //! - **Renewals** change no indexed column: PostgreSQL updates such rows within their page (HOT).
 //! - **Several processes** may use one database. Limits, revocations, settling, sweeping and migrations of all of them fit together.
 //! - **A server that is away** is answered with *unavailable* within [`statement_timeout`](field@PostgresOptions::statement_timeout); the connections come back by themselves.
@@ -72,6 +73,7 @@ mod connector;
 mod create;
 mod database;
 mod failure;
+mod gathering;
 mod health;
 mod hints;
 mod hosts;

@@ -4,110 +4,130 @@
 //! row knows the newest position of its creation, its epoch, and is ended by any mark above it. [`settle`](crate::settle) writes the
 //! end into the rows later and then removes the mark.
 
+use std::sync::Arc;
+
+use hallpass_core::UserId;
 use hallpass_core::store::{Revocation, RevokeOutcome, Target};
-use hallpass_core::{SessionId, UserId};
 use tokio::time::Instant;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use crate::database::Database;
 use crate::failure::Failure;
+use crate::gathering;
 use crate::row::Reader;
 use crate::session::{Durability, Step};
 use crate::statements::{
     ENDED_BY_MARK, LOCK_ALONE, LOCK_FOR_OTHERS, LOCK_FOR_SESSION, LOCK_FOR_USER, REVOKE_EVERYONE, REVOKE_OTHERS,
     REVOKE_SESSION, REVOKE_USER,
 };
-use crate::value::Value;
+use crate::value::{Value, uuid};
 
 const NOTHING: RevokeOutcome = RevokeOutcome { ended: Some(0), position: 0 };
 
-pub(crate) async fn revoke(database: &Database, revocation: &Revocation) -> Result<RevokeOutcome, Failure> {
-    let deadline = database.deadline();
-    match &revocation.target {
-        Target::Session { id, owner } => session(database, deadline, *id, owner.as_ref(), revocation).await,
-        Target::User(user) => {
-            let user_value = Value::text(user.as_str());
-            let mut values = vec![user_value.clone(), Value::time(revocation.now)];
-            values.extend(by(revocation));
-            let steps = [
-                Step::new(LOCK_ALONE, vec![database.keys.user(user)]),
-                Step::new(LOCK_FOR_USER, vec![user_value]),
-                Step::new(REVOKE_USER, values),
-            ];
-            match last_row(database, deadline, &steps).await? {
-                None => Ok(NOTHING),
-                Some(row) => {
-                    let position = Reader::new(&row, database.failures()).number(0)?;
-                    Ok(counted(database, deadline, user, position, revocation).await)
+/// What a revocation takes and does, in this order.
+pub(crate) struct Parts<'a> {
+    /// The lock of a user's creations.
+    pub(crate) user: Option<i64>,
+    /// The lock of the counter, if there is something to do.
+    pub(crate) lock: Option<Step<'a>>,
+    pub(crate) act: Step<'a>,
+    /// The session whose row it changes.
+    pub(crate) row: Option<Uuid>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn of(database: &Database, revocation: &'a Revocation) -> Result<Self, Failure> {
+        let by = by(revocation);
+        let now = Value::time(revocation.now);
+        let with = |mut values: Vec<Value<'a>>| {
+            values.extend(by);
+            values
+        };
+        Ok(match &revocation.target {
+            Target::Session { id, owner } => {
+                let owner = Value::text_or_null(owner.as_ref().map(UserId::as_str));
+                Self {
+                    user: None,
+                    lock: Some(Step::new(LOCK_FOR_SESSION, vec![Value::Id(*id), owner.clone()])),
+                    act: Step::new(REVOKE_SESSION, with(vec![Value::Id(*id), now, owner])),
+                    row: Some(uuid(*id)),
                 }
             }
-        }
-        Target::Others { user, keep } => others(database, deadline, user, *keep, revocation).await,
-        Target::Everyone => {
-            let mut values = vec![Value::time(revocation.now)];
-            values.extend(by(revocation));
-            let row = last_row(database, deadline, &[Step::new(REVOKE_EVERYONE, values)]).await?;
-            let row = row.ok_or_else(|| {
-                database.failures().corrupt("the row of hallpass_counter is missing; restore a backup")
-            })?;
-            Ok(RevokeOutcome { ended: None, position: Reader::new(&row, database.failures()).number(0)? })
-        }
-        _ => Err(database.failures().unavailable("this store does not know how to end these sessions")),
+            Target::User(user) => {
+                let owner = Value::text(user.as_str());
+                Self {
+                    user: Some(database.keys.user(user)),
+                    lock: Some(Step::new(LOCK_FOR_USER, vec![owner.clone()])),
+                    act: Step::new(REVOKE_USER, with(vec![owner, now])),
+                    row: None,
+                }
+            }
+            Target::Others { user, keep } => {
+                let owner = Value::text(user.as_str());
+                Self {
+                    user: Some(database.keys.user(user)),
+                    lock: Some(Step::new(LOCK_FOR_OTHERS, vec![owner.clone(), Value::Id(*keep)])),
+                    act: Step::new(REVOKE_OTHERS, with(vec![owner, now, Value::Id(*keep)])),
+                    row: Some(uuid(*keep)),
+                }
+            }
+            Target::Everyone => {
+                Self { user: None, lock: None, act: Step::new(REVOKE_EVERYONE, with(vec![now])), row: None }
+            }
+            _ => return Err(database.failures().unavailable("this store does not know how to end these sessions")),
+        })
     }
 }
 
-async fn session(
-    database: &Database,
-    deadline: Instant,
-    id: SessionId,
-    owner: Option<&UserId>,
-    revocation: &Revocation,
-) -> Result<RevokeOutcome, Failure> {
-    let (id, owner) = (Value::Id(id), Value::text_or_null(owner.map(UserId::as_str)));
-    let lock = Step::new(LOCK_FOR_SESSION, vec![id.clone(), owner.clone()]);
-    let mut values = vec![id, Value::time(revocation.now), owner];
-    values.extend(by(revocation));
-    let Some(row) = last_row(database, deadline, &[lock, Step::new(REVOKE_SESSION, values)]).await? else {
-        return Ok(NOTHING);
-    };
-    let reader = Reader::new(&row, database.failures());
-    let (position, live): (u64, bool) = (reader.number(0)?, reader.get(1)?);
-    Ok(RevokeOutcome { ended: Some(u64::from(live)), position })
+pub(crate) async fn revoke(database: &Arc<Database>, revocation: &Revocation) -> Result<RevokeOutcome, Failure> {
+    let deadline = database.deadline();
+    let row = gathering::run(database, deadline, revocation).await?;
+    let read = |row| Reader::new(row, database.failures());
+    let missing = || database.failures().corrupt("the row of hallpass_counter is missing; restore a backup");
+    match (&revocation.target, &row) {
+        (Target::Session { .. } | Target::User(_), None) => Ok(NOTHING),
+        (Target::Session { .. }, Some(row)) => {
+            let (position, live): (u64, bool) = (read(row).number(0)?, read(row).get(1)?);
+            Ok(RevokeOutcome { ended: Some(u64::from(live)), position })
+        }
+        (Target::User(user), Some(row)) => {
+            Ok(counted(database, deadline, user, read(row).number(0)?, revocation).await)
+        }
+        (Target::Others { user, .. }, row) => {
+            let row = row.as_ref().ok_or_else(|| database.failures().corrupt("a revocation was not answered"))?;
+            let (kept, position): (bool, Option<i64>) = (read(row).get(0)?, read(row).get(1)?);
+            match position.and_then(|position| u64::try_from(position).ok()) {
+                Some(position) => Ok(counted(database, deadline, user, position, revocation).await),
+                None if kept => Ok(NOTHING),
+                None => Ok(RevokeOutcome { ended: None, position: 0 }),
+            }
+        }
+        (_, row) => {
+            let position = read(row.as_ref().ok_or_else(missing)?).number(0)?;
+            Ok(RevokeOutcome { ended: None, position })
+        }
+    }
 }
 
-async fn others(
+/// In a transaction of its own; what the last statement answered.
+pub(crate) async fn alone(
     database: &Database,
     deadline: Instant,
-    user: &UserId,
-    keep: SessionId,
     revocation: &Revocation,
-) -> Result<RevokeOutcome, Failure> {
-    let (owner, keep) = (Value::text(user.as_str()), Value::Id(keep));
-    let alone = Step::new(LOCK_ALONE, vec![database.keys.user(user)]);
-    let lock = Step::new(LOCK_FOR_OTHERS, vec![owner.clone(), keep.clone()]);
-    let mut values = vec![owner, Value::time(revocation.now), keep];
-    values.extend(by(revocation));
-    let row = last_row(database, deadline, &[alone, lock, Step::new(REVOKE_OTHERS, values)]).await?;
-    let row = row.ok_or_else(|| database.failures().corrupt("a revocation was not answered"))?;
-    let reader = Reader::new(&row, database.failures());
-    let (kept, position): (bool, Option<i64>) = (reader.get(0)?, reader.get(1)?);
-    match position.and_then(|position| u64::try_from(position).ok()) {
-        Some(position) => Ok(counted(database, deadline, user, position, revocation).await),
-        None if kept => Ok(NOTHING),
-        None => Ok(RevokeOutcome { ended: None, position: 0 }),
-    }
+) -> Result<Option<Row>, Failure> {
+    let Parts { user, lock, act, .. } = Parts::of(database, revocation)?;
+    let user = user.map(|key| Step::new(LOCK_ALONE, vec![Value::Integer(key)]));
+    let steps: Vec<Step<'_>> = user.into_iter().chain(lock).chain([act]).collect();
+    let rows = database.write_until(deadline, Durability::Durable, &steps).await;
+    let mut rows = rows.map_err(|refusal| database.explain(&refusal))?;
+    Ok(rows.pop().and_then(|mut rows| rows.pop()))
 }
 
 /// Who and why.
 fn by(revocation: &Revocation) -> [Value<'_>; 3] {
     let Revocation { by, reason, .. } = revocation;
     [Value::text(by.kind.as_str()), Value::text(&by.name), Value::text(reason.as_str())]
-}
-
-async fn last_row(database: &Database, deadline: Instant, steps: &[Step<'_>]) -> Result<Option<Row>, Failure> {
-    let rows = database.write_until(deadline, Durability::Durable, steps).await;
-    let mut rows = rows.map_err(|refusal| database.explain(&refusal))?;
-    Ok(rows.pop().and_then(|mut rows| rows.pop()))
 }
 
 /// How many sessions of the user the mark ended, after the commit, so that the time to the effect does not grow with them. The revocation is

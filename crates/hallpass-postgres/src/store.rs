@@ -1,6 +1,7 @@
 //! The store itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hallpass_core::store::{
@@ -8,10 +9,12 @@ use hallpass_core::store::{
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
 };
 use hallpass_core::{Attributes, Hints, Label, Node, NodeId, SessionId, StoreError, Timestamp, UserId};
+use tokio::time::Instant;
 
 use crate::checks::{Checks, Found};
 use crate::connector::Connector;
 use crate::database::Database;
+use crate::gathering::Gathering;
 use crate::hints::Ear;
 use crate::keys::Keys;
 use crate::lanes::Lanes;
@@ -27,7 +30,7 @@ use crate::{
 /// Needs a tokio runtime with I/O and timers, and belongs to the one in which it was connected. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct PostgresStore {
-    database: Database,
+    database: Arc<Database>,
     ear: Ear,
     migrated: (u32, u32),
 }
@@ -49,12 +52,13 @@ impl PostgresStore {
         let checks = Checks::start(&connector);
         let lanes = Lanes::start(&connector, options.lanes());
         let ear = Ear::new(&connector, &keys);
-        let database = Database { connector, checks, lanes, keys, swept: Places::default() };
+        let database =
+            Database { connector, checks, lanes, keys, swept: Places::default(), gathering: Gathering::default() };
         // What is wrong with every connection, the encoding for instance, is said now.
         let deadline = database.deadline();
         database.checks.ready(deadline).await?;
         drop(database.lanes.take(deadline).await?);
-        Ok(Self { database, ear, migrated })
+        Ok(Self { database: Arc::new(database), ear, migrated })
     }
 
     /// The schema versions before and after connecting migrated it; 0 before for a new one.
@@ -72,11 +76,25 @@ impl PostgresStore {
     /// Closes every connection, saying goodbye to the server.
     pub async fn close(self) {
         self.ear.close().await;
-        let Database { checks, lanes, .. } = self.database;
-        checks.close().await;
-        lanes.close().await;
+        let mut database = self.database;
+        let deadline = Instant::now() + LAST_WORDS;
+        // Revocations for which nobody waits any more may be under way.
+        while Instant::now() < deadline {
+            match Arc::try_unwrap(database) {
+                Ok(Database { checks, lanes, .. }) => {
+                    checks.close().await;
+                    lanes.close().await;
+                    return;
+                }
+                Err(shared) => database = shared,
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
+
+/// How long closing waits for what is under way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Store for PostgresStore {
