@@ -5,7 +5,7 @@ use arc_swap::Guard;
 use crate::clock::Reading;
 use crate::shim;
 use crate::validation::{CachedCheck, Check};
-use crate::{CacheStatus, Followed, Node, Policies, Sessions, StoreError, Token, TokenHash, Validation};
+use crate::{CacheStatus, Followed, Node, Policies, SessionId, Sessions, StoreError, Token, TokenHash, Validation};
 
 impl Sessions {
     /// Checks a token. In the strict mode, one read; one write more when an extension is due (at most once per `update_age`). In the cached mode
@@ -52,6 +52,14 @@ impl Sessions {
     #[must_use]
     pub fn is_cached(&self) -> bool {
         self.inner.cache.is_some() && !self.strict
+    }
+
+    /// Answers no check of this session from memory until it was read from the store again; nothing in the strict mode. Checks and the verbs do this themselves. It is for
+    /// callers that learn in another way that a session has ended, from a list for example, and say so: who was refused once must not be accepted again (G5).
+    pub fn forget(&self, id: SessionId) {
+        if let Some(cache) = &self.inner.cache {
+            cache.forget_refused(id);
+        }
     }
 
     fn accept_from_memory(&self, policies: &Policies, token: &Token, hash: TokenHash) -> Option<Validation> {

@@ -170,8 +170,9 @@ impl Caller {
         Refusal::Unavailable.answer(&self.audience)
     }
 
-    /// The answer when the caller's session turns out to have ended since it was checked.
+    /// The answer when the caller's session turns out to have ended since it was checked. Memory must not say otherwise afterwards (G5).
     pub(crate) fn gone(&self) -> Response {
+        self.exchange.web.sessions().forget(self.session.id);
         self.exchange.ended();
         Refusal::NotSignedIn.answer(&self.audience)
     }

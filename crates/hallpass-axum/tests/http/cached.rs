@@ -81,6 +81,27 @@ async fn g1_a_route_that_asks_for_it_reads_the_store() {
     }
 }
 
+/// It ends between the check and the list, from which the route learns that it has.
+#[tokio::test]
+async fn g5_who_was_refused_by_a_list_is_not_accepted_from_memory_afterwards() {
+    for (path, headers) in [
+        ("/api/sessions", &[][..]),
+        ("/sessions", &[("accept", "text/html"), ("sec-fetch-mode", "navigate"), ("sec-fetch-site", "same-origin")]),
+    ] {
+        let (app, mut alice, id) = cached().await;
+        app.store.set(Mode::StallsList);
+        let mut same = alice.copy();
+        let listing = tokio::spawn(async move { same.send("GET", path, headers, "").await.status });
+        app.store.arrived.notified().await;
+        revoked_elsewhere(&app, &id).await;
+        app.store.set(Mode::Works);
+        app.store.release.notify_one();
+        let refused = listing.await.unwrap();
+        assert!([401, 303].contains(&refused), "{path}: {refused}");
+        assert_eq!(alice.me().await.status, 401, "{path}: refused once and accepted again");
+    }
+}
+
 #[tokio::test]
 async fn g8_without_the_store_memory_answers_for_a_lease_and_strict_routes_not_at_all() {
     let (app, mut alice, _) = cached().await;
