@@ -73,7 +73,7 @@ impl Hints {
     /// Waits for the next hint since the last call; for ever, once the store listens no more.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -22,7 +22,7 @@
 //! 9. **The registry of nodes** ([`Store::nodes`]) lies where the log lies: whoever reads it after a commit sees every node that was registered before the reading was sent.
 //!    A lost heartbeat makes others wait longer and harms nothing; a lost registration would.
 //! 10. **Nothing is done later** for a caller that dropped its future: it was told that the store did not answer. What is already on its way to
-//!    the disk is the exception.
+//!     the disk is the exception.
 
 use std::error::Error;
 use std::fmt;

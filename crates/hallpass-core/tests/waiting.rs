@@ -99,7 +99,7 @@ impl Inhabitant {
 
     fn waited(&self) -> Waited {
         let last = |event| if let Event::Waited(waited) = event { Some(waited) } else { None };
-        self.events.all().into_iter().rev().find_map(last).expect("it has waited")
+        self.events.all().into_iter().rev().find_map(last).unwrap()
     }
 
     fn has_lease(&self) -> bool {

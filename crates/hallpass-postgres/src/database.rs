@@ -11,11 +11,11 @@ use tokio_postgres::{Error, Row};
 use crate::checks::Checks;
 use crate::connector::Connector;
 use crate::failure::{Failure, Failures, is_conflict, is_lost, is_unprepared};
-use crate::gathering::Gathering;
 use crate::keys::Keys;
 use crate::lanes::{Lane, Lanes};
 use crate::series::Bounds;
 use crate::session::{Change, Durability, Session, Step};
+use crate::shared_commits::SharedCommits;
 use crate::sweep::Places;
 
 /// How often work is tried that the server rolled back because of others.
@@ -29,7 +29,7 @@ pub(crate) struct Database {
     pub(crate) lanes: Lanes,
     pub(crate) keys: Keys,
     pub(crate) swept: Places,
-    pub(crate) gathering: Gathering,
+    pub(crate) shared_commits: SharedCommits,
 }
 
 /// Why work was not done.

@@ -73,7 +73,6 @@ mod connector;
 mod create;
 mod database;
 mod failure;
-mod gathering;
 mod health;
 mod hints;
 mod hosts;
@@ -90,6 +89,7 @@ mod row;
 mod series;
 mod session;
 mod settle;
+mod shared_commits;
 #[doc(hidden)]
 pub mod statements;
 mod store;

@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use crate::database::Database;
 use crate::failure::Failure;
-use crate::gathering;
 use crate::row::Reader;
 use crate::session::{Durability, Step};
+use crate::shared_commits;
 use crate::statements::{
     ENDED_BY_MARK, LOCK_ALONE, LOCK_FOR_OTHERS, LOCK_FOR_SESSION, LOCK_FOR_USER, REVOKE_EVERYONE, REVOKE_OTHERS,
     REVOKE_SESSION, REVOKE_USER,
@@ -82,7 +82,7 @@ impl<'a> Parts<'a> {
 
 pub(crate) async fn revoke(database: &Arc<Database>, revocation: &Revocation) -> Result<RevokeOutcome, Failure> {
     let deadline = database.deadline();
-    let row = gathering::run(database, deadline, revocation).await?;
+    let row = shared_commits::run(database, deadline, revocation).await?;
     let read = |row| Reader::new(row, database.failures());
     let missing = || database.failures().corrupt("the row of hallpass_counter is missing; restore a backup");
     match (&revocation.target, &row) {

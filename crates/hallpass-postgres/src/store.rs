@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use crate::checks::{Checks, Found};
 use crate::connector::Connector;
 use crate::database::Database;
-use crate::gathering::Gathering;
 use crate::hints::Ear;
 use crate::keys::Keys;
 use crate::lanes::Lanes;
 use crate::row::Reader;
+use crate::shared_commits::SharedCommits;
 use crate::sweep::Places;
 use crate::target::Target;
 use crate::{
@@ -52,8 +52,14 @@ impl PostgresStore {
         let checks = Checks::start(&connector);
         let lanes = Lanes::start(&connector, options.lanes());
         let ear = Ear::new(&connector, &keys);
-        let database =
-            Database { connector, checks, lanes, keys, swept: Places::default(), gathering: Gathering::default() };
+        let database = Database {
+            connector,
+            checks,
+            lanes,
+            keys,
+            swept: Places::default(),
+            shared_commits: SharedCommits::default(),
+        };
         // What is wrong with every connection, the encoding for instance, is said now.
         let deadline = database.deadline();
         database.checks.ready(deadline).await?;

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what this server does, for Prometheus (the OpenMetrics text format).
+//! `GET /metrics`: what this server does, for Prometheus (the `OpenMetrics` text format).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

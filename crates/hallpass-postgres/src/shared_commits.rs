@@ -37,7 +37,7 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What is under way, and who waits.
 #[derive(Debug, Default)]
-pub(crate) struct Gathering(Mutex<State>);
+pub(crate) struct SharedCommits(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -69,7 +69,7 @@ enum Place {
     Full,
 }
 
-impl Gathering {
+impl SharedCommits {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,7 +99,7 @@ struct Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let left = {
-            let mut state = self.database.gathering.lock();
+            let mut state = self.database.shared_commits.lock();
             state.under_way = state.under_way.saturating_sub(1);
             if self.begun { VecDeque::new() } else { std::mem::take(&mut state.waiting) }
         };
@@ -114,7 +114,7 @@ impl Drop for Turn {
 /// Begins with those that wait, if there are any and this holds of how many are under way: in a task that none of them can take along when it gives up.
 fn start(database: &Arc<Database>, may: impl FnOnce(usize) -> bool) {
     {
-        let mut state = database.gathering.lock();
+        let mut state = database.shared_commits.lock();
         if state.waiting.is_empty() || !may(state.under_way) {
             return;
         }
@@ -127,7 +127,7 @@ fn start(database: &Arc<Database>, may: impl FnOnce(usize) -> bool) {
         turn.begun = true;
         // First the connection: who gives up while waiting for it is left out too.
         let lane = turn.database.lanes.take(turn.database.deadline()).await;
-        let waiting = turn.database.gathering.take();
+        let waiting = turn.database.shared_commits.take();
         match lane {
             Ok(_) if waiting.is_empty() => {}
             Ok(lane) => together(&turn.database, &lane, waiting).await,
@@ -162,7 +162,7 @@ pub(crate) async fn run(
 }
 
 fn join(database: &Arc<Database>, deadline: Instant, revocation: &Revocation) -> Place {
-    let mut state = database.gathering.lock();
+    let mut state = database.shared_commits.lock();
     if state.under_way == 0 {
         state.under_way = 1;
         return Place::First(Turn { database: Arc::clone(database), begun: true });
