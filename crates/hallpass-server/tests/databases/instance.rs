@@ -32,6 +32,11 @@ impl Instance {
         services(&["kill", &self.directory]);
     }
 
+    /// kill -9 of one of several.
+    pub(crate) fn kill_member(&self, member: &str) {
+        services(&["kill", &self.directory, member]);
+    }
+
     /// SIGSTOP: no connection is refused, and none is answered.
     pub(crate) fn freeze(&self, member: &str) {
         services(&["freeze", &self.directory, member]);
