@@ -1,17 +1,18 @@
 //! Cached validation under a steady load: what it reads, what it writes, and what it keeps.
-#![expect(clippy::unwrap_used, reason = "a test stops at what should not fail")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what should not fail")]
 
 mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hallpass_core::{
     AbsoluteTimeout, Actor, CacheSettings, Class, Clock, EndReason, Event, EventSink, ManualClock, Policies, Policy,
     Sessions, SignIn, Store, SweepSettings, SystemClock, Token, UserId, Validation, ValidationMode,
 };
 use hallpass_postgres::{PostgresOptions, PostgresStore};
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -110,7 +111,7 @@ async fn steady(load: Load) {
     let begun = Instant::now();
     let mut looks = Vec::new();
     for step in 1..=10_u32 {
-        tokio::time::sleep_until((begun + load.lasts * step / 10).into()).await;
+        tokio::time::sleep_until(begun + load.lasts * step / 10).await;
         let look = look(&sessions, &store, &database, &events, &checks).await;
         println!("after {:.0} s: {look:?}", begun.elapsed().as_secs_f64());
         looks.push(look);
