@@ -9,7 +9,7 @@ use std::time::Duration;
 use hallpass_conformance::builders::{DAY, T0, user};
 use hallpass_core::store::{ChangeKind, Created, Renewal, Store, Sweep, Target, Write};
 use hallpass_core::{Attributes, SessionId, StoreError};
-use hallpass_redis::{RedisOptions, RedisStore};
+use hallpass_redis::{LAYOUT_VERSION, RedisOptions, RedisStore};
 use support::instance::Instance;
 use support::{created, fresh_prefix, has_ended, impatient, one, options, records, revoke, soon, until, whole_log};
 
@@ -202,7 +202,7 @@ async fn another_database_has_another_incarnation() {
     assert_eq!(store.find(second.session.id).await.unwrap(), None);
     let again = store.changes_since(0, 0).await.unwrap();
     assert_ne!(again.incarnation, emptied.incarnation, "emptied again");
-    assert_eq!(store.migrate().await.unwrap().1, 1);
+    assert_eq!(store.migrate().await.unwrap().1, LAYOUT_VERSION);
     // A server that was restarted may have lost the end of its log and use positions twice.
     let third = created(&store, &records, "alice").await;
     revoke(&store, one(third.session.id)).await.unwrap();
