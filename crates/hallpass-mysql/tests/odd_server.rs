@@ -108,7 +108,7 @@ async fn the_tables_are_the_same_as_anywhere() {
     conn.query_drop("SET SESSION sql_select_limit = 1000, sql_big_selects = 1").await.unwrap();
     let sql = "SELECT TABLE_NAME, ENGINE, ROW_FORMAT, TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
     let tables: Vec<(String, String, String, String)> = conn.query(sql).await.unwrap();
-    assert_eq!(tables.len(), 6, "{tables:?}");
+    assert_eq!(tables.len(), 7, "{tables:?}");
     for (table, engine, format, collation) in tables {
         assert_eq!((engine.as_str(), format.as_str(), collation.as_str()), ("InnoDB", "Dynamic", "binary"), "{table}");
     }
