@@ -106,9 +106,10 @@ async fn every_change_is_hinted_and_heard_at_once() {
         change(&here, issued).await;
         until("the other one has followed", || position() > before).await;
         assert!(begun.elapsed() <= Duration::from_millis(25), "{name}: {:?}", begun.elapsed());
+        // Where its own turn came first, the hint is heard after it.
+        until("the hint is heard", || there.sessions.cache_status().unwrap().hints > 0).await;
+        assert!(there.sessions.cache_status().unwrap().last_hint.is_some(), "{name}");
         assert_eq!(sent(&here), 1, "{name}");
-        let status = there.sessions.cache_status().unwrap();
-        assert!(status.hints >= 1 && status.last_hint.is_some(), "{name}: {status:?}");
     }
 }
 
@@ -169,6 +170,8 @@ async fn hints_are_sent_together() {
     for _ in 0..1_000 {
         let issued = house.sign_in("alice").await;
         house.sessions.end(&issued.token).await.unwrap();
+        // The task that hints may go on.
+        tokio::task::yield_now().await;
     }
     tokio::time::sleep(SECOND).await;
     assert!((1..=3).contains(&sent(&house)), "{} hints", sent(&house));

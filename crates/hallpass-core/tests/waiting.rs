@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hallpass_core::{
-    Actor, Background, CacheSettings, Clock, EndReason, Event, Issued, Node, Sessions, SignIn, Store, Timestamp,
-    Uptime, Validation, ValidationMode, Waited,
+    Actor, Background, CacheSettings, Clock, EndReason, Event, Issued, Node, NodeId, Sessions, SignIn, Store,
+    Timestamp, Uptime, Validation, ValidationMode, Waited,
 };
 use support::{Probe, Recorder, user};
 use tokio::time::Instant;
@@ -200,8 +200,27 @@ async fn g6_a_node_that_joins_meanwhile_is_told_by_the_log() {
     until("it is revoked", async || town.probe.store.tables().head == 1).await;
     late.sessions.follow().await.unwrap();
     assert!(late.has_lease() && !late.accepts(&issued).await);
+    // One that has not come so far yet, and whose lease would last.
+    let slow = Node { id: NodeId::from_bytes([7; 16]), lease: 60 * SECOND, reached: 0, beats: 1 };
+    town.probe.store.register_node(&slow).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), 1);
     assert_eq!(here.waited().nodes, 1, "who came later is not waited for");
+    assert!(here.waited().after < AT_MOST, "{:?}", here.waited());
+}
+
+/// A program without background tasks, such as a command, hints by itself before it waits.
+#[tokio::test(start_paused = true)]
+async fn g6_whoever_waits_hints() {
+    let town = Town::new();
+    let (there, here) = (town.node(), town.node_with(ValidationMode::Strict));
+    let _background = running(&[&there]).await;
+    for _ in 0..10 {
+        let issued = here.sign_in().await;
+        assert!(there.accepts(&issued).await && there.accepts_from_memory(&issued));
+        let (_, took) = here.revoke_and_wait(&issued).await;
+        assert!(!there.accepts(&issued).await);
+        assert!(took < Duration::from_millis(150), "{took:?} though hints are heard");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +244,8 @@ async fn g6_what_had_ended_already_is_waited_for_too() {
 async fn g6_every_verb_that_ends_sessions_waits() {
     let town = Town::new();
     let (here, there) = (town.frozen().await, town.frozen().await);
-    let waiting = here.sessions.waiting();
+    // One handle may be both.
+    let waiting = here.sessions.waiting().strictly();
     let by = Actor::operator("test");
     for verb in ["revoke_others", "revoke_user", "revoke_everyone", "end"] {
         there.sessions.follow().await.unwrap();
@@ -283,10 +303,16 @@ async fn a_node_tells_what_is_new_and_little_else() {
     let _background = running(&[&here]).await;
     let beats = || town.probe.beats.load(Ordering::SeqCst);
     let before = beats();
-    tokio::time::sleep(600 * SECOND).await;
+    let mut told = town.registry().await[0].beats;
+    for _ in 0..25 {
+        tokio::time::sleep(60 * SECOND).await;
+        let beats = town.registry().await[0].beats;
+        assert!(beats > told, "it should be seen that it is there");
+        told = beats;
+    }
     let idle = beats() - before;
-    assert!((18..=21).contains(&idle), "{idle} in ten minutes");
-    assert_eq!(town.probe.registrations.load(Ordering::SeqCst), 1, "registered once");
+    assert!((45..=51).contains(&idle), "{idle} in 25 minutes");
+    assert_eq!(town.probe.registrations.load(Ordering::SeqCst), 1, "registered once, and nobody took it for gone");
     let before = beats();
     for position in 1..=5 {
         let issued = there.sign_in().await;
@@ -329,6 +355,23 @@ async fn a_node_that_could_tell_nothing_for_a_minute_is_registered_anew_before_i
     town.probe.read_only.store(false, Ordering::SeqCst);
     until("a lease", async || here.has_lease()).await;
     assert_eq!(town.registry().await[0].reached, 0);
+}
+
+/// What could not be told is told at the next turn, and not when it is time to say something anyway.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_told_is_told_soon() {
+    let town = Town::new();
+    let (here, there) = (town.node(), town.node_with(ValidationMode::Strict));
+    let _background = running(&[&here]).await;
+    let issued = there.sign_in().await;
+    there.sessions.end(&issued.token).await.unwrap();
+    town.probe.read_only.store(true, Ordering::SeqCst);
+    let beats = town.probe.beats.load(Ordering::SeqCst);
+    until("it tries", async || town.probe.beats.load(Ordering::SeqCst) > beats).await;
+    assert_eq!(town.registry().await[0].reached, 0);
+    town.probe.read_only.store(false, Ordering::SeqCst);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(town.registry().await[0].reached, 1);
 }
 
 /// A node that was away for longer than a minute is registered again before it asks the log, even if nobody removed it.
@@ -382,7 +425,11 @@ async fn r5_a_node_on_a_log_that_went_back_is_registered_anew() {
     restored.nodes = town.probe.store.tables().nodes.clone();
     *town.probe.store.tables() = restored;
     let registrations = town.probe.registrations.load(Ordering::SeqCst);
+    let beats = town.registry().await[0].beats;
     here.sessions.follow().await.unwrap();
     assert_eq!(town.probe.registrations.load(Ordering::SeqCst), registrations + 1);
+    let registered = town.probe.last_registered.lock().unwrap().unwrap();
+    assert_eq!(registered.reached, 0, "nothing of the log that there is now");
+    assert!(registered.beats > beats, "whoever had seen the old row must not remove the new one");
     assert_eq!(town.registry().await[0].reached, 1);
 }

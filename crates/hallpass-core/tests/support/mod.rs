@@ -78,6 +78,7 @@ pub struct Probe {
     pub beats: AtomicU64,
     /// Registrations.
     pub registrations: AtomicU64,
+    pub last_registered: Mutex<Option<Node>>,
     pub registry_is_unreadable: AtomicBool,
     /// Hints that were sent, to everybody on this store.
     pub hints_sent: AtomicU64,
@@ -248,6 +249,7 @@ impl Store for Probe {
     }
     async fn register_node(&self, node: &Node) -> Result<(), StoreError> {
         self.registrations.fetch_add(1, Ordering::SeqCst);
+        *self.last_registered.lock().unwrap() = Some(*node);
         self.writing()?;
         self.travel();
         self.store.register_node(node).await
