@@ -87,10 +87,11 @@ impl Background {
             |sessions| async move { sessions.sweep_in_background().await.map(drop).map_err(|error| error.to_string()) },
             |sessions| &sessions.inner.sweep_task,
         ));
-        let mut tasks = vec![flush, sweep];
+        // A node that reads the store for each check may have others beside it that do not.
+        let hint = tokio::spawn(hints::run(sessions.clone(), stopped.clone()));
+        let mut tasks = vec![flush, sweep, hint];
         if sessions.inner.cache.is_some() {
-            tasks.push(tokio::spawn(following::run(sessions.clone(), stopped.clone())));
-            tasks.push(tokio::spawn(hints::run(sessions.clone(), stopped)));
+            tasks.push(tokio::spawn(following::run(sessions.clone(), stopped)));
         }
         Self { sessions, stop, tasks }
     }

@@ -231,6 +231,13 @@ impl Cache {
         }
     }
 
+    /// Forgets a session whose secret is this one here, and no longer in the store.
+    pub(crate) fn forget_replaced(&self, id: SessionId, token_hash: TokenHash) {
+        if self.map.get(&id).is_some_and(|entry| entry.token_hash().matches(&token_hash)) {
+            self.forget_refused(id);
+        }
+    }
+
     /// Applies an entry of the log.
     pub(crate) fn apply(&self, change: &ChangeKind) {
         self.applied.fetch_add(1, Ordering::Relaxed);

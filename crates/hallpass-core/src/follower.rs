@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::clock::Reading;
-use crate::nodes::Registration;
-use crate::shim::{Rule, keeps};
+use crate::nodes::{Registration, digest};
+use crate::shim::{self, Rule, keeps};
 use crate::store::{Change, Changes, Store};
 use crate::{Clock, Event, EventSink, StoreError};
 
@@ -104,8 +104,11 @@ impl Follower {
             if !keeps(Rule::ApplyBeforeLease) {
                 cache.lease().extend(sent);
             }
-            if !keeps(Rule::ApplyBeforeTelling) {
-                let _ = self.registration.tell(store, changes.head, Reading::of(clock)).await;
+            if !keeps(Rule::ApplyBeforeTelling)
+                && let Some(last) = changes.entries.last()
+            {
+                let told = (last.position, digest(&changes.incarnation, last.position, Some(last)));
+                let _ = self.registration.tell(store, told, Reading::of(clock)).await;
             }
             let reached = match &self.place {
                 Some(place) => match place.missed(&changes, sent) {
@@ -137,17 +140,18 @@ impl Follower {
                 // What was read before is older than this place, and nothing told what happened in between.
                 cache.flush();
             }
-            let position = reached.position;
+            let told = (reached.position, reached.digest());
             self.place = Some(reached);
             if is_whole {
-                cache.has_reached(position, sent);
-                // Whoever fails to tell keeps its lease for now, and has to register again when that has lasted too long.
-                let _ = self.registration.tell(store, position, Reading::of(clock)).await;
+                cache.has_reached(told.0, sent);
+                // Whoever fails to tell, or not in time for the next turn, keeps its lease for now, and has to register again when that has lasted too long.
+                let telling = self.registration.tell(store, told, Reading::of(clock));
+                let _ = shim::within(cache.settings().poll / 2, telling).await;
                 return Ok(followed);
             }
         }
-        // The log grows faster than this node reads it. The lease runs out, and checks read the store.
-        Ok(followed)
+        // The lease runs out, and checks read the store.
+        Err(StoreError::unavailable("the revocation log grows faster than this node reads it"))
     }
 
     /// Answers nothing from memory any more, and leaves the registry, so that nobody waits for this node.
@@ -190,6 +194,10 @@ impl Place {
         // Without a gap, as the contract says; a store that has one would lose a revocation here.
         let is_gapless = entries.zip(self.position + 1..).all(|(change, position)| change.position == position);
         (!is_same || !is_gapless).then_some(FlushReason::WentBack)
+    }
+
+    fn digest(&self) -> u64 {
+        digest(&self.incarnation, self.position, self.entry.as_ref())
     }
 
     /// By the clock that says more: one of them may have missed the time in which the machine stood still.

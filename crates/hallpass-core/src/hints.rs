@@ -116,13 +116,16 @@ pub(crate) async fn run(sessions: Sessions, mut stopped: watch::Receiver<bool>) 
             _ = stopped.changed() => return,
             () = sessions.hint() => {}
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::select! {
+            _ = stopped.changed() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
     }
 }
 
 impl Sessions {
     /// Tells other nodes what this one has changed since it last told them, so that they need not wait until they read the log anyway. Best effort: a hint that fails
-    /// is none. In the cached mode the background tasks do this after each change; a program that starts none and ends soon may do it itself.
+    /// is none. The background tasks do this after each change; a program that starts none and ends soon may do it itself.
     pub async fn hint(&self) {
         if !self.inner.hinting.is_due.swap(false, Ordering::Relaxed) {
             return;

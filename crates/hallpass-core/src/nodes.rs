@@ -6,9 +6,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::clock::{Reading, Uptime};
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Reading;
 use crate::shim::{Rule, keeps};
-use crate::store::Store;
+use crate::store::{Change, ChangeKind, Store};
 use crate::{Entropy, EntropyError, StoreError};
 
 /// A node that has told nothing new says all the same that it is there.
@@ -64,8 +66,28 @@ pub struct Node {
     pub lease: Duration,
     /// The position in the log up to which it has forgotten what was revoked.
     pub reached: u64,
+    /// A digest of the log and its entry at that position, at most [`i64::MAX`]: a log that lost entries and counted on has another one there, and what this node told
+    /// of the lost ones says nothing of the new ones.
+    pub digest: u64,
     /// Counts what it has told: a row whose count stands still belongs to a node that is gone.
     pub beats: u64,
+}
+
+/// What [`Node::digest`] is for an entry; `None` where none is kept at that position.
+pub(crate) fn digest(incarnation: &[u8; 16], position: u64, entry: Option<&Change>) -> u64 {
+    let mut digest = Sha256::new().chain_update(incarnation).chain_update(position.to_be_bytes());
+    if let Some(Change { kind, at, .. }) = entry {
+        digest.update(at.as_millis().to_be_bytes());
+        match kind {
+            ChangeKind::Ended(id) => digest.update([&[1], id.as_bytes().as_slice()].concat()),
+            ChangeKind::Changed(id) => digest.update([&[2], id.as_bytes().as_slice()].concat()),
+            ChangeKind::User(user) => digest.update([&[3], user.as_str().as_bytes()].concat()),
+            ChangeKind::Everyone => digest.update([4]),
+        }
+    }
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(digest.finalize());
+    // Columns are signed.
+    u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1
 }
 
 /// This node's own row.
@@ -73,45 +95,55 @@ pub struct Node {
 pub(crate) struct Registration {
     row: Node,
     /// When the last thing was sent that the store has confirmed.
-    confirmed: Option<Uptime>,
+    confirmed: Option<Reading>,
     /// When the last thing was sent, and whether it said all that there was to say.
-    told: Option<(Uptime, bool)>,
+    told: Option<(Reading, bool)>,
+}
+
+/// By the clock that says more: one of them may have missed the time in which the machine stood still, in which others took this node for gone.
+fn since(now: Reading, earlier: Reading) -> Duration {
+    now.uptime.since(earlier.uptime).max(now.wall.since(earlier.wall))
 }
 
 impl Registration {
     pub(crate) const fn new(id: NodeId, lease: Duration) -> Self {
-        Self { row: Node { id, lease, reached: 0, beats: 0 }, confirmed: None, told: None }
+        Self { row: Node { id, lease, reached: 0, digest: 0, beats: 0 }, confirmed: None, told: None }
     }
 
     /// Whether a lease may count from this moment, at which the log is about to be asked.
     pub(crate) fn covers(&self, sent: Reading) -> bool {
-        self.confirmed.is_some_and(|at| sent.uptime.since(at) <= GOOD_FOR) || !keeps(Rule::RegisterBeforeAsking)
+        self.confirmed.is_some_and(|at| since(sent, at) <= GOOD_FOR) || !keeps(Rule::RegisterBeforeAsking)
     }
 
     /// Enters this node, as one that has followed nothing yet. One durable commit.
     pub(crate) async fn enter(&mut self, store: &dyn Store, now: Reading) -> Result<(), StoreError> {
-        self.row.reached = 0;
+        (self.row.reached, self.row.digest) = (0, 0);
         self.row.beats += 1;
         self.confirmed = None;
         store.register_node(&self.row).await?;
-        self.confirmed = Some(now.uptime);
-        self.told = Some((now.uptime, true));
+        self.confirmed = Some(now);
+        self.told = Some((now, true));
         Ok(())
     }
 
     /// Tells how far this node is, if that is new or the last time is long ago. One write that is not durable: a registry that lost it makes others wait
     /// longer, never shorter.
-    pub(crate) async fn tell(&mut self, store: &dyn Store, reached: u64, now: Reading) -> Result<(), StoreError> {
-        let is_due = self.told.is_none_or(|(at, is_whole)| !is_whole || now.uptime.since(at) >= BEAT_EVERY);
-        if reached == self.row.reached && !is_due {
+    pub(crate) async fn tell(
+        &mut self,
+        store: &dyn Store,
+        (reached, digest): (u64, u64),
+        now: Reading,
+    ) -> Result<(), StoreError> {
+        let is_due = self.told.is_none_or(|(at, is_whole)| !is_whole || since(now, at) >= BEAT_EVERY);
+        if (reached, digest) == (self.row.reached, self.row.digest) && !is_due {
             return Ok(());
         }
-        self.row.reached = reached;
+        (self.row.reached, self.row.digest) = (reached, digest);
         self.row.beats += 1;
-        self.told = Some((now.uptime, false));
+        self.told = Some((now, false));
         if store.heartbeat(&self.row).await? {
-            self.confirmed = Some(now.uptime);
-            self.told = Some((now.uptime, true));
+            self.confirmed = Some(now);
+            self.told = Some((now, true));
         } else {
             // Somebody removed the row: entered again before the next lease.
             self.confirmed = None;

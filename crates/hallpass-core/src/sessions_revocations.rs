@@ -69,7 +69,7 @@ impl Sessions {
     /// As a rule that takes as long as a hint and a reading of the log; at most a little more than the longest lease. One reading of the registry more, and one more for each
     /// 5 to 50 ms of the wait. Where the wait fails the revocation holds, and the error says so; made again, it waits again.
     ///
-    /// "No node accepts" is said of checks that start after the return.
+    /// "No node accepts" is said of checks that start after the return. Signing in and replacing a secret do not wait, although they may end sessions too.
     #[must_use]
     pub fn waiting(&self) -> Self {
         Self { waits: true, ..self.clone() }
@@ -86,13 +86,13 @@ impl Sessions {
             Target::Everyone => self.emit(&Event::EveryoneRevoked { by }),
             Target::Session { .. } => {}
         }
+        self.wait(&outcome).await?;
         if outcome.position > 0 {
             // The revocation holds already; this only writes it into the rows of an ordinary user at once.
             if let Err(error) = self.inner.store.settle(SETTLE_AT_ONCE, self.now()).await {
                 self.emit(&Event::TaskFailed { task: "settle", error: error.to_string() });
             }
         }
-        self.wait(&outcome).await?;
         Ok(Revoked { ended: outcome.ended })
     }
 

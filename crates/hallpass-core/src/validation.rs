@@ -184,6 +184,8 @@ impl Check<'_> {
         match (validation, filling) {
             (Validation::Live { session, .. }, Some(filling)) => cache.keep(filling, session, hash),
             (Validation::Invalid(Invalid::Ended(_)), _) => cache.forget_refused(token.id()),
+            // Replaced elsewhere, if memory has it as the current one. A secret that is wrong there too changes nothing: anybody may send one.
+            (Validation::Invalid(Invalid::WrongSecret), _) => cache.forget_replaced(token.id(), hash),
             _ => {}
         }
     }

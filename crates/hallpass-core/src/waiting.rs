@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use crate::clock::Uptime;
-use crate::shim::{Rule, keeps, pause};
+use crate::nodes::digest;
+use crate::shim::{self, Rule, keeps, pause};
 use crate::store::Store;
-use crate::{Clock, NodeId, StoreError};
+use crate::{Clock, Node, NodeId, StoreError};
 
 /// The first pause between two readings of the registry; each is longer than the last one.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// So many entries of the log, from the position of the revocation on, are looked at.
+const ENTRIES: u32 = 1_000;
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,29 +47,43 @@ pub(crate) async fn until_no_node_accepts(
     let position = if position > 0 { position } else { store.changes_since(0, 0).await?.head };
     let mut waited = Waited::default();
     // Nodes that come into the registry later ask the log later than the commit.
-    let mut behind: Option<Vec<NodeId>> = None;
-    let mut longest = Duration::ZERO;
+    let mut behind: Vec<Node> = store.nodes().await?.into_iter().filter(|node| Some(node.id) != own).collect();
+    waited.nodes = behind.len();
+    // Of those that were behind when they were first looked at; whoever waits longer than that waits long enough, whatever they tell.
+    let mut longest = None;
     let mut next_pause = FIRST_PAUSE;
     loop {
-        let nodes = store.nodes().await?;
-        let others = nodes.iter().filter(|node| Some(node.id) != own);
-        if behind.is_none() {
-            waited.nodes = others.clone().count();
-        }
-        let known = behind.take();
-        let now_behind: Vec<_> = others
-            .filter(|node| node.reached < position && keeps(Rule::WaitForAll))
-            .filter(|node| known.as_ref().is_none_or(|known| known.contains(&node.id)))
-            .collect();
-        longest = now_behind.iter().map(|node| node.lease).fold(longest, Duration::max);
+        behind = not_there_yet(store, behind, position).await?;
+        let limit =
+            *longest.get_or_insert(by_any_clock(behind.iter().map(|node| node.lease).max().unwrap_or_default()));
         waited.after = clock.uptime().since(since);
-        waited.acknowledged = waited.nodes.saturating_sub(now_behind.len());
-        if now_behind.is_empty() || waited.after >= by_any_clock(longest) {
+        waited.acknowledged = waited.nodes.saturating_sub(behind.len());
+        if behind.is_empty() || waited.after >= limit || !keeps(Rule::WaitForAll) {
             return Ok(waited);
         }
-        let left = by_any_clock(longest).saturating_sub(waited.after);
-        behind = Some(now_behind.into_iter().map(|node| node.id).collect());
-        pause(next_pause.min(left)).await;
+        pause(next_pause.min(limit.saturating_sub(waited.after))).await;
         next_pause = (next_pause * 3 / 2).min(LONGEST_PAUSE);
+        // A registry that does not answer keeps nobody longer than the leases do.
+        let left = limit.saturating_sub(clock.uptime().since(since)).max(FIRST_PAUSE);
+        let Some(nodes) = shim::within(left, store.nodes()).await else { continue };
+        let known: Vec<NodeId> = behind.iter().map(|node| node.id).collect();
+        behind = nodes?.into_iter().filter(|node| known.contains(&node.id)).collect();
     }
+}
+
+/// Those of the nodes that have not told that they followed the log to this position. What one told of a log that has lost entries since counts for nothing: there is another
+/// entry now at the place that it had reached.
+async fn not_there_yet(store: &dyn Store, nodes: Vec<Node>, position: u64) -> Result<Vec<Node>, StoreError> {
+    if nodes.iter().all(|node| node.reached < position) {
+        return Ok(nodes);
+    }
+    // From one before, so that the entry at the position itself comes along. Who is further than this brings is taken for one that is behind.
+    let changes = store.changes_since(position.saturating_sub(1), ENTRIES).await?;
+    let is_there = |node: &Node| {
+        let entry = changes.entries.iter().find(|entry| entry.position == node.reached);
+        let is_kept = entry.is_some() || node.reached < changes.oldest;
+        let is_same = node.digest == digest(&changes.incarnation, node.reached, entry);
+        (position..=changes.head).contains(&node.reached) && is_kept && is_same
+    };
+    Ok(nodes.into_iter().filter(|node| !is_there(node)).collect())
 }

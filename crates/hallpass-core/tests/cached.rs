@@ -320,6 +320,20 @@ async fn r23_a_revocation_whose_answer_was_lost_is_forgotten_all_the_same() {
     assert_eq!(house.sessions.revoke(issued.session.id, None, &by, EndReason::Revoked).await.unwrap(), 0);
 }
 
+/// Another node has replaced the secret. Whoever was refused with the old one is not accepted with it from memory afterwards.
+#[tokio::test]
+async fn g5_a_secret_that_was_refused_is_refused_by_memory_too() {
+    let house = node().await;
+    let other = neighbour(&house).await;
+    let issued = house.sign_in("alice").await;
+    reads(&house, &issued).await;
+    other.sessions.rotate(&issued.token).await.unwrap();
+    assert!(house.live(&issued.token).await.is_some(), "from memory, for a lease");
+    let refused = house.sessions.strictly().validate(&issued.token).await.unwrap();
+    assert!(matches!(refused, Validation::Invalid(Invalid::WrongSecret)));
+    assert!(house.live(&issued.token).await.is_none(), "refused once and accepted again");
+}
+
 #[tokio::test]
 async fn a_wrong_secret_is_asked_of_the_store_and_changes_nothing_in_memory() {
     let house = node().await;

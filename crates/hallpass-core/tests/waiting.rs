@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hallpass_core::{
@@ -20,45 +20,57 @@ const LEASE: Duration = Duration::from_secs(2);
 /// More than a lease of another node may last by this one's clock, and the longest pause between two looks at the registry.
 const AT_MOST: Duration = Duration::from_millis(2_000 + 20 + 1 + 50);
 
-/// The timers' time as both clocks of a node.
-#[derive(Debug, Clone, Copy)]
-struct Timers(Instant);
+/// The timers' time as both clocks of a node; its uptime may have missed some of it.
+#[derive(Debug, Clone)]
+struct Timers {
+    begun: Instant,
+    missed: Arc<AtomicU64>,
+}
+
+impl Timers {
+    fn misses(&self, time: Duration) {
+        self.missed.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+    }
+}
 
 impl Clock for Timers {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_767_225_600_000).plus(self.0.elapsed())
+        Timestamp::from_millis(1_767_225_600_000).plus(self.begun.elapsed())
     }
 
     fn uptime(&self) -> Uptime {
-        Uptime::from_nanos(1).plus(self.0.elapsed())
+        let missed = Duration::from_millis(self.missed.load(Ordering::SeqCst));
+        Uptime::from_nanos(1).plus(self.begun.elapsed().saturating_sub(missed))
     }
 }
 
 /// A store, and nodes on it that keep time together.
 struct Town {
     probe: Arc<Probe>,
-    clock: Timers,
+    begun: Instant,
 }
 
 struct Inhabitant {
     sessions: Sessions,
     events: Recorder,
+    clock: Timers,
 }
 
 impl Town {
     fn new() -> Self {
-        Self { probe: Arc::default(), clock: Timers(Instant::now()) }
+        Self { probe: Arc::default(), begun: Instant::now() }
     }
 
     fn node_with(&self, mode: ValidationMode) -> Inhabitant {
         let events = Recorder::default();
+        let clock = Timers { begun: self.begun, missed: Arc::default() };
         let sessions = Sessions::builder(Arc::clone(&self.probe) as Arc<dyn Store>)
-            .clock(self.clock)
+            .clock(clock.clone())
             .events(events.clone())
             .validation(mode)
             .build()
             .unwrap();
-        Inhabitant { sessions, events }
+        Inhabitant { sessions, events, clock }
     }
 
     fn node(&self) -> Inhabitant {
@@ -201,7 +213,7 @@ async fn g6_a_node_that_joins_meanwhile_is_told_by_the_log() {
     late.sessions.follow().await.unwrap();
     assert!(late.has_lease() && !late.accepts(&issued).await);
     // One that has not come so far yet, and whose lease would last.
-    let slow = Node { id: NodeId::from_bytes([7; 16]), lease: 60 * SECOND, reached: 0, beats: 1 };
+    let slow = Node { id: NodeId::from_bytes([7; 16]), lease: 60 * SECOND, reached: 0, digest: 0, beats: 1 };
     town.probe.store.register_node(&slow).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), 1);
     assert_eq!(here.waited().nodes, 1, "who came later is not waited for");
@@ -241,7 +253,7 @@ async fn g6_what_had_ended_already_is_waited_for_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn g6_every_verb_that_ends_sessions_waits() {
+async fn g6_every_revocation_waits() {
     let town = Town::new();
     let (here, there) = (town.frozen().await, town.frozen().await);
     // One handle may be both.
@@ -380,10 +392,11 @@ async fn a_node_that_was_away_is_registered_anew() {
     let town = Town::new();
     let (here, there) = (town.frozen().await, town.node());
     let registrations = || town.probe.registrations.load(Ordering::SeqCst);
+    let beats = town.probe.beats.load(Ordering::SeqCst);
     tokio::time::sleep(59 * SECOND).await;
     here.sessions.follow().await.unwrap();
     assert_eq!(registrations(), 1, "a minute is not over");
-    assert_eq!(town.probe.beats.load(Ordering::SeqCst), 1, "and it was time to say that it is there");
+    assert_eq!(town.probe.beats.load(Ordering::SeqCst), beats + 1, "and it was time to say that it is there");
     // Another one takes it for gone.
     let background = there.sessions.start_background();
     tokio::time::sleep(1_300 * SECOND).await;
@@ -392,6 +405,84 @@ async fn a_node_that_was_away_is_registered_anew() {
     assert_eq!(town.registry().await.len(), 2);
     assert!(here.has_lease());
     drop(background);
+}
+
+/// A machine that stood still, and whose uptime did not count that: others have taken its node for gone meanwhile. Its wall clock tells.
+#[tokio::test(start_paused = true)]
+async fn g6_a_machine_that_lost_time_is_registered_anew() {
+    let town = Town::new();
+    let (here, there) = (town.frozen().await, town.frozen().await);
+    let issued = here.sign_in().await;
+    assert!(there.accepts(&issued).await && there.accepts_from_memory(&issued));
+    let row = town.registry().await.into_iter().find(|node| node.lease == LEASE).unwrap();
+    for node in town.registry().await {
+        assert!(town.probe.store.forget_node(node.id, node.beats).await.unwrap(), "{row:?}");
+    }
+    tokio::time::sleep(1_200 * SECOND).await;
+    there.clock.misses(1_200 * SECOND);
+    there.sessions.follow().await.unwrap();
+    assert!(there.accepts(&issued).await && there.accepts_from_memory(&issued));
+    assert_eq!(town.registry().await.len(), 1, "it has a lease, and is in the registry");
+    let (_, took) = here.revoke_and_wait(&issued).await;
+    assert!(!there.accepts(&issued).await, "accepted after the wait");
+    assert!(took > LEASE, "{took:?}");
+}
+
+/// What a node tells arrives when the database has lost its last entries and counts on: at the position that it names there is another entry now.
+#[tokio::test(start_paused = true)]
+async fn g6_what_was_told_of_a_log_that_went_back_counts_for_nothing() {
+    for another_incarnation in [false, true] {
+        let town = Town::new();
+        let (here, there) = (town.node_with(ValidationMode::Strict), town.frozen().await);
+        let (issued, other) = (here.sign_in().await, here.sign_in().await);
+        // An entry that may be lost in a crash.
+        assert!(here.sessions.set_label(other.session.id, &user("alice"), None).await.unwrap());
+        town.probe.loses_the_last_entry_before_the_next_heartbeat(another_incarnation);
+        there.sessions.follow().await.unwrap();
+        assert!(there.accepts(&issued).await && there.accepts_from_memory(&issued));
+        let told = town.registry().await[0];
+        assert_eq!((town.probe.store.tables().head, told.reached), (0, 1), "as it is meant");
+        let (_, took) = here.revoke_and_wait(&issued).await;
+        assert!(!there.accepts(&issued).await, "accepted after the wait");
+        assert!(took > LEASE, "{took:?}");
+    }
+}
+
+/// A store that takes no heartbeat keeps nobody from following.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_hangs_costs_no_lease() {
+    let town = Town::new();
+    let (here, there) = (town.node(), town.node_with(ValidationMode::Strict));
+    let _background = running(&[&here]).await;
+    town.probe.heartbeats_hang.store(true, Ordering::SeqCst);
+    for position in 1..=5 {
+        let issued = there.sign_in().await;
+        there.sessions.end(&issued.token).await.unwrap();
+        let begun = Instant::now();
+        until("it is followed", async || here.sessions.cache_status().unwrap().position == Some(position)).await;
+        assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+        assert!(here.has_lease());
+    }
+    assert_eq!(here.events.count(|event| matches!(event, Event::LeaseLost { .. })), 0);
+}
+
+/// A registry that does not answer during the wait keeps nobody longer than the leases.
+#[tokio::test(start_paused = true)]
+async fn g6_a_registry_that_hangs_keeps_nobody() {
+    let town = Town::new();
+    let (here, there) = (town.frozen().await, town.frozen().await);
+    let issued = here.sign_in().await;
+    assert!(there.accepts(&issued).await);
+    let waiting = {
+        let (sessions, id) = (here.sessions.waiting(), issued.session.id);
+        tokio::spawn(async move { sessions.revoke(id, None, &Actor::operator("test"), EndReason::Revoked).await })
+    };
+    until("it waits", async || town.probe.store.tables().head == 1).await;
+    tokio::time::sleep(SECOND).await;
+    town.probe.registry_hangs.store(true, Ordering::SeqCst);
+    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+    assert!(here.waited().after > LEASE && here.waited().after < AT_MOST, "{:?}", here.waited());
+    assert!(!there.accepts(&issued).await);
 }
 
 /// Removed by mistake, or with a table that was emptied: a node notices when it tells something, and is there again before its next lease.

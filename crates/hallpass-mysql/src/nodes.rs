@@ -71,12 +71,13 @@ fn node(columns: &mut Columns) -> Result<Node, Fault> {
         lease: Duration::from_millis(columns.count(1, "hallpass_nodes.lease")?),
         reached: columns.count(2, "hallpass_nodes.reached")?,
         beats: columns.count(3, "hallpass_nodes.beats")?,
+        digest: columns.count(4, "hallpass_nodes.digest")?,
     })
 }
 
-fn told(node: &Node) -> [Value; 3] {
+fn told(node: &Node) -> [Value; 4] {
     let lease = u64::try_from(node.lease.as_millis()).unwrap_or(u64::MAX);
-    [lease, node.reached, node.beats].map(bounded)
+    [lease, node.reached, node.beats, node.digest].map(bounded)
 }
 
 /// Columns are signed.

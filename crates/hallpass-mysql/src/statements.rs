@@ -318,14 +318,14 @@ pub const CHANGES: &str = "SELECT c.incarnation, c.n, COALESCE((SELECT MIN(n) FR
      WHERE c.one = 1 ORDER BY r.n";
 
 /// Enters a node, or enters it anew. Takes what is told of it twice.
-pub const REGISTER_NODE: &str = "INSERT INTO hallpass_nodes (id, lease, reached, beats) VALUES (?, ?, ?, ?) \
-     ON DUPLICATE KEY UPDATE lease = ?, reached = ?, beats = ?";
+pub const REGISTER_NODE: &str = "INSERT INTO hallpass_nodes (id, lease, reached, beats, digest) VALUES (?, ?, ?, ?, ?) \
+     ON DUPLICATE KEY UPDATE lease = ?, reached = ?, beats = ?, digest = ?";
 
 /// What a node that is there tells.
-pub const HEARTBEAT: &str = "UPDATE hallpass_nodes SET lease = ?, reached = ?, beats = ? WHERE id = ?";
+pub const HEARTBEAT: &str = "UPDATE hallpass_nodes SET lease = ?, reached = ?, beats = ?, digest = ? WHERE id = ?";
 
 /// The registry.
-pub const NODES: &str = "SELECT id, lease, reached, beats FROM hallpass_nodes";
+pub const NODES: &str = "SELECT id, lease, reached, beats, digest FROM hallpass_nodes";
 
 /// Removes a node that has told nothing more.
 pub const FORGET_NODE: &str = "DELETE FROM hallpass_nodes WHERE id = ? AND beats = ?";

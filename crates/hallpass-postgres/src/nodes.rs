@@ -32,9 +32,8 @@ pub(crate) async fn nodes(database: &Database) -> Result<Vec<Node>, Failure> {
 
 fn told(sql: Sql, node: &Node) -> Step<'static> {
     let lease = u64::try_from(node.lease.as_millis()).unwrap_or(u64::MAX);
-    let values =
-        vec![Value::Node(node.id), Value::number(lease), Value::number(node.reached), Value::number(node.beats)];
-    Step::new(sql, values)
+    let numbers = [lease, node.reached, node.beats, node.digest].map(Value::number);
+    Step::new(sql, [Value::Node(node.id)].into_iter().chain(numbers).collect())
 }
 
 fn node(reader: &Reader<'_>) -> Result<Node, Failure> {
@@ -43,6 +42,7 @@ fn node(reader: &Reader<'_>) -> Result<Node, Failure> {
         lease: Duration::from_millis(reader.number(1)?),
         reached: reader.number(2)?,
         beats: reader.number(3)?,
+        digest: reader.number(4)?,
     })
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use hallpass_core::store::Revocation;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 
 use crate::database::{Database, Refusal};
@@ -163,7 +163,8 @@ pub(crate) async fn run(
 
 fn join(database: &Arc<Database>, deadline: Instant, revocation: &Revocation) -> Place {
     let mut state = database.shared_commits.lock();
-    if state.under_way == 0 {
+    // Those that wait already come first.
+    if state.under_way == 0 && state.waiting.is_empty() {
         state.under_way = 1;
         return Place::First(Turn { database: Arc::clone(database), begun: true });
     }
@@ -176,19 +177,15 @@ fn join(database: &Arc<Database>, deadline: Instant, revocation: &Revocation) ->
 }
 
 async fn wait(database: &Arc<Database>, deadline: Instant, mut told: oneshot::Receiver<Told>) -> Result<Told, Failure> {
-    let answer = match timeout(BESIDE_AFTER, &mut told).await {
-        Ok(answer) => Ok(answer),
-        Err(_) => {
-            start(database, |under_way| under_way < database.lanes.count());
-            timeout_at(deadline, told).await
+    while Instant::now() < deadline {
+        match timeout_at(deadline.min(Instant::now() + BESIDE_AFTER), &mut told).await {
+            Ok(Ok(told)) => return Ok(told),
+            Ok(Err(_)) => break,
+            // Again and again: of those that were under way another one may be over by now.
+            Err(_) => start(database, |under_way| under_way < database.lanes.count()),
         }
-    };
-    match answer {
-        Ok(Ok(told)) => Ok(told),
-        Ok(Err(_)) | Err(_) => Err(database
-            .failures()
-            .unavailable("no answer in time; the revocation may or may not have happened: ask again")),
     }
+    Err(database.failures().unavailable("no answer in time; the revocation may or may not have happened: ask again"))
 }
 
 /// In one transaction.
@@ -215,7 +212,8 @@ async fn together(database: &Database, lane: &Lane<'_>, waiting: Vec<Waiting>) {
         order.push(at);
     }
     steps.append(&mut acts);
-    let deadline = waiting.iter().map(|one| one.deadline).min().unwrap_or_else(Instant::now);
+    // Whoever has less time left stops waiting by itself, and costs the others nothing.
+    let deadline = waiting.iter().map(|one| one.deadline).max().unwrap_or_else(Instant::now);
     let outcome = database.write_together(lane, deadline, LOCK_PATIENCE, &steps).await;
     drop(steps);
     let mut told: Vec<Option<Told>> = waiting.iter().map(|_| Some(Told::Alone)).collect();

@@ -471,14 +471,14 @@ statements! {
          FROM hp.hallpass_revocations r WHERE r.n > $1 ORDER BY r.n LIMIT $2) e ON true WHERE c.one = 1 ORDER BY e.n";
 
     /// Enters a node, or enters it anew.
-    REGISTER_NODE = "INSERT INTO hp.hallpass_nodes AS d (id, lease, reached, beats) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT ON CONSTRAINT hallpass_nodes_key DO UPDATE SET lease = $2, reached = $3, beats = $4";
+    REGISTER_NODE = "INSERT INTO hp.hallpass_nodes AS d (id, lease, reached, beats, digest) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT ON CONSTRAINT hallpass_nodes_key DO UPDATE SET lease = $2, reached = $3, beats = $4, digest = $5";
 
     /// What a node that is there tells.
-    HEARTBEAT = "UPDATE hp.hallpass_nodes d SET lease = $2, reached = $3, beats = $4 WHERE d.id = $1 RETURNING 1";
+    HEARTBEAT = "UPDATE hp.hallpass_nodes d SET lease = $2, reached = $3, beats = $4, digest = $5 WHERE d.id = $1 RETURNING 1";
 
     /// The registry.
-    NODES = "SELECT d.id, d.lease, d.reached, d.beats FROM hp.hallpass_nodes d";
+    NODES = "SELECT d.id, d.lease, d.reached, d.beats, d.digest FROM hp.hallpass_nodes d";
 
     /// Removes a node that has told nothing more.
     FORGET_NODE = "DELETE FROM hp.hallpass_nodes d WHERE d.id = $1 AND d.beats = $2 RETURNING 1";

@@ -41,7 +41,7 @@ fn types(name: &str) -> &'static str {
         "COUNT_OF_USER" => "(text, text)",
         "COUNT_LIVE" => "(bigint, text)",
         "COUNT" => "(text)",
-        "REGISTER_NODE" | "HEARTBEAT" => "(uuid, bigint, bigint, bigint)",
+        "REGISTER_NODE" | "HEARTBEAT" => "(uuid, bigint, bigint, bigint, bigint)",
         _ => "",
     }
 }

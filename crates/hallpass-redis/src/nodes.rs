@@ -32,7 +32,7 @@ pub(crate) async fn nodes(database: &Database) -> Result<Vec<Node>, StoreError> 
 }
 
 fn told<'a>(database: &'a Database, node: &Node, enter: &str) -> Request<'a> {
-    let value = format!("{} {} {}", node.lease.as_millis(), node.reached, node.beats);
+    let value = format!("{} {} {} {}", node.lease.as_millis(), node.reached, node.digest, node.beats);
     database
         .request(&database.scripts.tell_node, Place::LOG)
         .argument(*node.id.as_bytes())
@@ -45,13 +45,13 @@ async fn found(database: &Database, request: &Request<'_>, twice: Twice) -> Resu
     count(&value).map(|found| found > 0).map_err(|error| database.unreadable(error))
 }
 
-/// An id, and under it three numbers: lease in milliseconds, position, count of what was told.
+/// An id, and under it four numbers: lease in milliseconds, position, digest, count of what was told.
 fn node(field: &[Vec<u8>]) -> Read<Node> {
     let [id, told] = field else { return Err(Unreadable) };
     let id = NodeId::from_bytes(id.as_slice().try_into().map_err(|_| Unreadable)?);
     let mut numbers = std::str::from_utf8(told).map_err(|_| Unreadable)?.split(' ').map(str::parse);
     let mut number = || numbers.next().and_then(Result::ok).ok_or(Unreadable);
-    Ok(Node { id, lease: Duration::from_millis(number()?), reached: number()?, beats: number()? })
+    Ok(Node { id, lease: Duration::from_millis(number()?), reached: number()?, digest: number()?, beats: number()? })
 }
 
 #[cfg(test)]
@@ -61,9 +61,11 @@ mod tests {
     #[test]
     fn what_is_no_node_is_told_as_that() {
         let field = |id: &[u8], told: &[u8]| node(&[id.to_vec(), told.to_vec()]);
-        let read = field(&[7; 16], b"2000 5 9007199254740991").unwrap();
-        assert_eq!((read.lease, read.reached, read.beats), (Duration::from_secs(2), 5, 9_007_199_254_740_991));
-        for (id, told) in [(&[7; 15][..], &b"1 2 3"[..]), (&[7; 16], b"1 2"), (&[7; 16], b"1 2 x"), (&[7; 16], b"\xff")]
+        let read = field(&[7; 16], b"2000 5 6 9007199254740991").unwrap();
+        assert_eq!((read.lease, read.reached, read.digest), (Duration::from_secs(2), 5, 6));
+        assert_eq!(read.beats, 9_007_199_254_740_991);
+        for (id, told) in
+            [(&[7; 15][..], &b"1 2 3 4"[..]), (&[7; 16], b"1 2 3"), (&[7; 16], b"1 2 3 x"), (&[7; 16], b"\xff")]
         {
             assert!(field(id, told).is_err(), "{told:?}");
         }

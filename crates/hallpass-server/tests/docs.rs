@@ -28,7 +28,7 @@ fn known_tests() -> BTreeSet<String> {
                 for line in fs::read_to_string(&path).unwrap().lines() {
                     let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("async ");
                     if let Some(rest) = line.strip_prefix("fn ") {
-                        found.insert(rest.split(['(', '<']).next().unwrap().to_owned());
+                        found.insert(rest.split(['(', '<', ' ']).next().unwrap().to_owned());
                     }
                 }
             } else if name.ends_with(".test.mjs") {

@@ -11,19 +11,30 @@ use crate::database::Database;
 
 /// How often the count is read. Any commit moves it, renewals too, and costs one reading of the log.
 const EVERY: Duration = Duration::from_millis(20);
+/// Until a connection is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// It reads one page.
 const CACHE_KIB: u32 = 64;
 
-/// What is heard of commits, by this store's own writer too. Nothing where the connection cannot be had: the log is read all the same.
+/// What is heard of commits, by this store's own writer too. Where a connection cannot be had, or its task panics, it is tried again; the log is read all the same.
 pub(crate) fn listen(source: &HintSource, database: &Arc<Database>) -> Hints {
     source.listen(|| {
         let (source, database) = (source.clone(), Arc::clone(database));
         tokio::spawn(async move {
-            if let Ok(Ok(connection)) = tokio::task::spawn_blocking(move || database.open_reader(CACHE_KIB)).await {
-                watch(&source, connection).await;
+            while source.is_wanted() {
+                let attempt = tokio::spawn(attempt(source.clone(), Arc::clone(&database)));
+                if attempt.await.is_err() || source.is_wanted() {
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
         });
     })
+}
+
+async fn attempt(source: HintSource, database: Arc<Database>) {
+    if let Ok(Ok(connection)) = tokio::task::spawn_blocking(move || database.open_reader(CACHE_KIB)).await {
+        watch(&source, connection).await;
+    }
 }
 
 async fn watch(source: &HintSource, connection: Connection) {

@@ -18,7 +18,8 @@ pub(crate) fn heartbeat(connection: &Connection, node: &Node) -> rusqlite::Resul
 
 fn write(connection: &Connection, sql: &str, node: &Node) -> rusqlite::Result<bool> {
     let lease = integer(u64::try_from(node.lease.as_millis()).unwrap_or(u64::MAX));
-    let values = params![node.id.as_bytes().as_slice(), lease, integer(node.reached), integer(node.beats)];
+    let values =
+        params![node.id.as_bytes().as_slice(), lease, integer(node.reached), integer(node.beats), integer(node.digest)];
     Ok(connection.prepare_cached(sql)?.execute(values)? > 0)
 }
 
@@ -30,6 +31,7 @@ pub(crate) fn nodes(connection: &Connection) -> rusqlite::Result<Vec<Node>> {
             lease: Duration::from_millis(row::position(row, 1)?),
             reached: row::position(row, 2)?,
             beats: row::position(row, 3)?,
+            digest: row::position(row, 4)?,
         })
     })?;
     rows.collect()

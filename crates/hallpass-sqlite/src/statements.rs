@@ -255,13 +255,13 @@ pub const LOG_ENTRIES: &str =
 
 /// Enters a node, or enters it anew.
 pub const REGISTER_NODE: &str =
-    "INSERT OR REPLACE INTO hallpass_nodes (id, lease, reached, beats) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT OR REPLACE INTO hallpass_nodes (id, lease, reached, beats, digest) VALUES (?1, ?2, ?3, ?4, ?5)";
 
 /// What a node that is there tells.
-pub const HEARTBEAT: &str = "UPDATE hallpass_nodes SET lease = ?2, reached = ?3, beats = ?4 WHERE id = ?1";
+pub const HEARTBEAT: &str = "UPDATE hallpass_nodes SET lease = ?2, reached = ?3, beats = ?4, digest = ?5 WHERE id = ?1";
 
 /// The registry.
-pub const NODES: &str = "SELECT id, lease, reached, beats FROM hallpass_nodes";
+pub const NODES: &str = "SELECT id, lease, reached, beats, digest FROM hallpass_nodes";
 
 /// Removes a node that has told nothing more.
 pub const FORGET_NODE: &str = "DELETE FROM hallpass_nodes WHERE id = ?1 AND beats = ?2";

@@ -59,7 +59,7 @@ async fn r7_listening_ends_with_its_listeners_and_begins_anew() {
         assert!(is_heard(&mut first).await && is_heard(&mut second).await);
         drop((first, second));
         // Longer than the task needs to notice.
-        let node = Node { id: NodeId::from_bytes([1; 16]), lease: PATIENCE, reached: 0, beats: 1 };
+        let node = Node { id: NodeId::from_bytes([1; 16]), lease: PATIENCE, reached: 0, digest: 0, beats: 1 };
         tokio::time::sleep(Duration::from_millis(60)).await;
         here.register_node(&node).await.unwrap();
     }

@@ -13,7 +13,7 @@ use crate::builders::T0;
 const LARGEST: u64 = (1 << 53) - 1;
 
 pub(crate) fn node(id: u8, reached: u64, beats: u64) -> Node {
-    Node { id: NodeId::from_bytes([id; 16]), lease: Duration::from_secs(2), reached, beats }
+    Node { id: NodeId::from_bytes([id; 16]), lease: Duration::from_secs(2), reached, digest: reached, beats }
 }
 
 pub(crate) async fn registered(store: &dyn Store) -> Vec<Node> {
@@ -25,17 +25,19 @@ pub(crate) async fn registered(store: &dyn Store) -> Vec<Node> {
 /// What is entered is there, to the last number; entered anew it is replaced.
 pub async fn what_is_registered_is_there(store: Arc<dyn Store>) {
     assert_eq!(registered(&*store).await, [], "a fresh registry is empty");
-    let least = Node { id: NodeId::from_bytes([0; 16]), lease: Duration::from_millis(100), reached: 0, beats: 1 };
+    let least =
+        Node { id: NodeId::from_bytes([0; 16]), lease: Duration::from_millis(100), reached: 0, digest: 0, beats: 1 };
     let most = Node {
         id: NodeId::from_bytes([255; 16]),
         lease: Duration::from_millis(300_000),
         reached: LARGEST,
+        digest: i64::MAX as u64,
         beats: LARGEST,
     };
     store.register_node(&most).await.unwrap();
     store.register_node(&least).await.unwrap();
     assert_eq!(registered(&*store).await, [least, most]);
-    let anew = Node { lease: Duration::from_millis(101), reached: 7, beats: 2, ..most };
+    let anew = Node { lease: Duration::from_millis(101), reached: 7, digest: 8, beats: 2, ..most };
     store.register_node(&anew).await.unwrap();
     assert_eq!(registered(&*store).await, [least, anew], "entered anew with smaller numbers too");
 }

@@ -80,6 +80,10 @@ pub struct Probe {
     pub registrations: AtomicU64,
     pub last_registered: Mutex<Option<Node>>,
     pub registry_is_unreadable: AtomicBool,
+    pub registry_hangs: AtomicBool,
+    pub heartbeats_hang: AtomicBool,
+    /// Before the next heartbeat the last entry of the log is lost, by a crash or a failover, which gives the log another incarnation.
+    pub loses_an_entry: Mutex<Option<bool>>,
     /// Hints that were sent, to everybody on this store.
     pub hints_sent: AtomicU64,
     pub hints: HintSource,
@@ -99,6 +103,10 @@ impl Probe {
         if let Some(travel) = self.travel {
             travel();
         }
+    }
+
+    pub fn loses_the_last_entry_before_the_next_heartbeat(&self, failover: bool) {
+        *self.loses_an_entry.lock().unwrap() = Some(failover);
     }
 
     fn reading(&self) -> Result<(), StoreError> {
@@ -257,6 +265,17 @@ impl Store for Probe {
     async fn heartbeat(&self, node: &Node) -> Result<bool, StoreError> {
         self.beats.fetch_add(1, Ordering::SeqCst);
         self.writing()?;
+        if self.heartbeats_hang.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if let Some(failover) = self.loses_an_entry.lock().unwrap().take() {
+            let mut tables = self.store.tables();
+            tables.log.pop_back();
+            tables.head -= 1;
+            if failover {
+                tables.incarnation = [7; 16];
+            }
+        }
         self.travel();
         self.store.heartbeat(node).await
     }
@@ -264,6 +283,9 @@ impl Store for Probe {
         self.reading()?;
         if self.registry_is_unreadable.load(Ordering::SeqCst) {
             return Err(StoreError::unavailable("the registry was switched off by the test"));
+        }
+        if self.registry_hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
         }
         self.travel();
         self.store.nodes().await

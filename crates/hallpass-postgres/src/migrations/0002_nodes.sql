@@ -4,6 +4,8 @@ CREATE TABLE hp.hallpass_nodes (
     id      uuid   NOT NULL,
     lease   bigint NOT NULL CHECK (lease > 0),
     reached bigint NOT NULL,
+    -- Of the log and its entry at that position: a log that lost entries and counted on has another one there.
+    digest  bigint NOT NULL,
     -- Counts what the node has told: where it stands still, the node is gone.
     beats   bigint NOT NULL,
     CONSTRAINT hallpass_nodes_key PRIMARY KEY (id)

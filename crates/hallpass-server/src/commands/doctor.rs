@@ -177,7 +177,7 @@ async fn nodes(sessions: &Sessions) -> Finding {
                 warning(
                     "servers",
                     format!("{all}; not yet there: {}", behind.join(", ")),
-                    "run this again; one that stays behind is stopped or cut off from the database, and leaves the list after ten minutes",
+                    "run this again; one that stays behind is stopped or cut off from the database, and leaves the list within twenty minutes",
                 )
             }
         }

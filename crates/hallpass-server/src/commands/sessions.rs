@@ -180,6 +180,7 @@ async fn revoke_everyone(dry_run: bool, wait: bool, engine: &Engine, output: &mu
         return report("would end", live, true, output);
     }
     revoking(engine, wait).revoke_everyone(&by()).await?;
+    engine.sessions.hint().await;
     // From here on nobody is signed in; what follows writes it into the rows, and the server's sweeper would do it as well.
     let progress = Progress::start("writing the end into the rows", Some(live));
     let mut written = 0;

@@ -27,7 +27,7 @@ use support::databases::engine::Engine;
 
 /// The tests of one engine, always with the same seed.
 macro_rules! on {
-    ($($engine:ident: $($run:ident = $name:ident),*;)*) => {$(
+    ($($engine:ident: $(fn $name:ident = $run:ident),*;)*) => {$(
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $name() {
@@ -39,26 +39,26 @@ macro_rules! on {
 
 on! {
     Sqlite:
-        frozen = g3_sqlite_a_frozen_node,
-        server_killed = g3_sqlite_a_killed_node,
-        clocks = g3_sqlite_clocks_that_jump;
+        fn g3_sqlite_a_frozen_node = frozen,
+        fn g3_sqlite_a_killed_node = server_killed,
+        fn g3_sqlite_clocks_that_jump = clocks;
     Postgres:
-        frozen = g3_postgres_a_frozen_node,
-        cut_off = g3_postgres_a_node_that_is_cut_off,
-        store_killed = g3_postgres_a_database_that_is_killed,
-        failover = g3_postgres_a_failover,
-        hints_dropped = g3_postgres_without_hints,
-        server_killed = g3_postgres_a_killed_node,
-        clocks = g3_postgres_clocks_that_jump,
-        planted_violation = the_checker_catches_servers_whose_lease_is_longer_than_promised;
+        fn g3_postgres_a_frozen_node = frozen,
+        fn g3_postgres_a_node_that_is_cut_off = cut_off,
+        fn g3_postgres_a_database_that_is_killed = store_killed,
+        fn g3_postgres_a_failover = failover,
+        fn g3_postgres_without_hints = hints_dropped,
+        fn g3_postgres_a_killed_node = server_killed,
+        fn g3_postgres_clocks_that_jump = clocks,
+        fn the_checker_catches_servers_whose_lease_is_longer_than_promised = planted_violation;
     Mariadb:
-        frozen = g3_mariadb_a_frozen_node,
-        cut_off = g3_mariadb_a_node_that_is_cut_off,
-        store_killed = g3_mariadb_a_database_that_is_killed;
+        fn g3_mariadb_a_frozen_node = frozen,
+        fn g3_mariadb_a_node_that_is_cut_off = cut_off,
+        fn g3_mariadb_a_database_that_is_killed = store_killed;
     Redis:
-        frozen = g3_redis_a_frozen_node,
-        cut_off = g3_redis_a_node_that_is_cut_off,
-        store_killed = g3_redis_a_database_that_is_killed;
+        fn g3_redis_a_frozen_node = frozen,
+        fn g3_redis_a_node_that_is_cut_off = cut_off,
+        fn g3_redis_a_database_that_is_killed = store_killed;
 }
 
 /// More rounds of all that an engine has, with a seed that nobody has tried.

@@ -186,18 +186,30 @@ impl Node {
         *self.process() = Some(server);
     }
 
+    /// Waits until it may answer from memory for at least so long.
+    pub(crate) async fn has_a_lease(&self, at_least: Duration) {
+        let begun = tokio::time::Instant::now();
+        while u128::from(self.validation().await["leaseLeftMs"].as_u64().unwrap()) < at_least.as_millis() {
+            assert!(begun.elapsed() < PATIENCE, "it gets no lease");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Checks that were answered from memory.
     pub(crate) async fn hits(&self) -> u64 {
         let now = match &self.place {
             Place::Here(sessions) => sessions.cache_status().unwrap().hits,
-            Place::Server(_) => {
-                let origin = self.origin().unwrap();
-                let request = Client::builder().timeout(PATIENCE).build().unwrap().get(format!("{origin}/healthz"));
-                let health: Value = request.send().await.unwrap().json().await.unwrap();
-                health["validation"]["hits"].as_u64().unwrap()
-            }
+            Place::Server(_) => self.validation().await["hits"].as_u64().unwrap(),
         };
         self.hits_before.load(Ordering::SeqCst) + now
+    }
+
+    /// What a server says of its memory.
+    async fn validation(&self) -> Value {
+        let origin = self.origin().unwrap();
+        let request = Client::builder().timeout(PATIENCE).build().unwrap().get(format!("{origin}/healthz"));
+        let health: Value = request.send().await.unwrap().json().await.unwrap();
+        health["validation"].clone()
     }
 }
 

@@ -89,10 +89,12 @@ pub(crate) async fn cut_off(setting: Setting) {
     let url = fresh(setting.engine, &place).await;
     let (proxy, through) = Proxy::before(&url).await;
     let (cluster, load) = started(&[through, url.clone(), url.clone()], &url, setting.seed).await;
+    let mut stale = 0;
     for round in 0..setting.rounds {
         let network = if round % 2 == 0 { Network::Holds } else { Network::Loses };
-        cut_one_off(&cluster, 0, &proxy, network).await;
+        stale += cut_one_off(&cluster, 0, &proxy, network).await;
     }
+    assert!(stale >= setting.rounds, "it was not cut off: it accepted {stale} times what had ended elsewhere");
     judged(&cluster, load, "a node that is cut off", setting).await;
 }
 
