@@ -142,10 +142,10 @@ fn judge(looks: &[Look], load: &Load, events: &Counted, revoked: u64) {
     let (reads, misses) = (last.reads - first.reads, last.misses - first.misses);
     assert!(reads.abs_diff(misses) <= 2 * TASKS as u64, "{reads} reads of the store, {misses} checks that were no hit");
     // No hit: a due extension, several requests at once that find the same one due, and what was revoked meanwhile.
-    let allowed = renewed * 2 + revoked * 3;
+    let allowed = renewed + renewed / 20 + revoked * 3 + 100;
     assert!(misses <= allowed, "{misses} checks read the store, for {renewed} extensions and {revoked} revocations");
     let checks = last.checks - first.checks;
-    assert!(checks > 50 * misses.min(checks), "{checks} checks, {misses} of them no hit");
+    assert!(checks > 10 * misses, "{checks} checks, {misses} of them no hit: too few to show anything");
     // Rows are written by extensions, revocations, and last-seen times, which are noted once a minute for each session.
     let minutes = load.lasts.as_secs() / 60 + 1;
     let updates = last.updates - first.updates;
