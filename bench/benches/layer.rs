@@ -36,7 +36,7 @@ fn main() -> Result<(), Error> {
     let behind = Router::new().route("/", get(|session: Session| async move { session.user.to_string() })).layer(web.layer());
     // Each is in memory from here on.
     let _guard = runtime.enter();
-    nanos(&behind, &tokens, SESSIONS);
+    nanos(&behind, &tokens, REQUESTS);
     let (mut alone, mut layered, mut more) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=rounds {
         let (one, other) = (nanos(&bare, &tokens, REQUESTS), nanos(&behind, &tokens, REQUESTS));

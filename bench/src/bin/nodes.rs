@@ -184,6 +184,8 @@ async fn readings(engine: &str, url: &str, cost: &ServerCost) -> Result<(), Erro
     for token in &tokens {
         node.validate(token).await?;
     }
+    // PostgreSQL tells of a statement up to a second later.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let (before, status) = (cost.now().await?, node.cache_status().ok_or("no cache")?);
     let begun = Instant::now();
     for number in 0..REQUESTS {
