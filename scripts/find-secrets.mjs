@@ -59,18 +59,21 @@ function formsOf(secret) {
   return forms;
 }
 
-/** Looks for many byte strings at once: candidates by their first four bytes, then compared whole. */
+/** Looks for many byte strings at once: candidates by their first four bytes, then looked up whole. Tokens of one day begin alike, so there may be many with the same beginning. */
 class Finder {
+  /** By the first four bytes, then by length, then by the whole. */
   #byStart = new Map();
   #maybe = new Uint8Array(1 << 21);
   longest = 0;
 
   add(bytes, what) {
     const start = bytes.readUInt32BE(0);
-    const there = this.#byStart.get(start) ?? [];
-    if (there.some((each) => each.bytes.equals(bytes))) return;
-    there.push({ bytes, what });
-    this.#byStart.set(start, there);
+    if (!this.#byStart.has(start)) this.#byStart.set(start, new Map());
+    const byLength = this.#byStart.get(start);
+    if (!byLength.has(bytes.length)) byLength.set(bytes.length, new Map());
+    const whole = bytes.toString("latin1");
+    if (byLength.get(bytes.length).has(whole)) return;
+    byLength.get(bytes.length).set(whole, what);
     const slot = Finder.#slot(start);
     this.#maybe[slot >> 3] |= 1 << (slot & 7);
     this.longest = Math.max(this.longest, bytes.length);
@@ -88,8 +91,10 @@ class Finder {
       start = ((start << 8) | chunk[at + 3]) >>> 0;
       const slot = Finder.#slot(start);
       if ((maybe[slot >> 3] & (1 << (slot & 7))) === 0) continue;
-      for (const { bytes, what } of this.#byStart.get(start) ?? []) {
-        if (chunk.compare(bytes, 0, bytes.length, at, Math.min(at + bytes.length, chunk.length)) === 0) yield { at, what };
+      for (const [length, known] of this.#byStart.get(start) ?? []) {
+        if (at + length > chunk.length) continue;
+        const what = known.get(chunk.latin1Slice(at, at + length));
+        if (what !== undefined) yield { at, what };
       }
     }
   }
