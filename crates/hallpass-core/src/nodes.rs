@@ -161,3 +161,39 @@ impl Registration {
         (self.row.beats > 0).then_some(&self.row)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{SessionId, Timestamp, UserId};
+
+    /// Also where no entry is kept: another log has another digest there.
+    #[test]
+    fn g6_a_digest_tells_logs_positions_and_entries_apart() {
+        let entry = |kind, at| Some(Change { position: 7, kind, at: Timestamp::from_millis(at) });
+        let user = |name| ChangeKind::User(UserId::new(name).unwrap());
+        let id = |byte| SessionId::from_bytes([byte; 16]);
+        let entries = [
+            None,
+            entry(ChangeKind::Everyone, 1),
+            entry(ChangeKind::Everyone, 2),
+            entry(ChangeKind::Ended(id(1)), 1),
+            entry(ChangeKind::Ended(id(2)), 1),
+            entry(ChangeKind::Changed(id(1)), 1),
+            entry(user("alice"), 1),
+            entry(user("bob"), 1),
+        ];
+        let mut digests = BTreeSet::new();
+        for incarnation in [[0; 16], [1; 16]] {
+            for position in [7, 8] {
+                for entry in &entries {
+                    let digest = digest(&incarnation, position, entry.as_ref());
+                    assert!(digest <= i64::MAX as u64, "columns are signed");
+                    assert!(digests.insert(digest), "{incarnation:?}, {position}, {entry:?}");
+                }
+            }
+        }
+    }
+}
