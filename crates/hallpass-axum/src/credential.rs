@@ -5,6 +5,7 @@ use std::fmt;
 use hallpass_core::{MAX_PRESENTED, Token};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use smallvec::SmallVec;
 
 use crate::request_cookie::{self, TooManyCookies};
 
@@ -13,7 +14,7 @@ use crate::request_cookie::{self, TooManyCookies};
 pub(crate) struct Presented {
     /// Well-formed tokens, each once. A sign-in ends all of them; only the first is ever checked, and only when there is no
     /// ambiguity.
-    pub(crate) tokens: Vec<Token>,
+    pub(crate) tokens: SmallVec<[Token; 1]>,
     /// How many cookies of our name.
     pub(crate) cookies: usize,
     /// Whether there is an `Authorization: Bearer`, ours or another's.
@@ -23,7 +24,7 @@ pub(crate) struct Presented {
 }
 
 impl Presented {
-    /// Reads the headers. Allocates only when there is a well-formed token; never touches a store.
+    /// Reads the headers. Allocates only when there are several well-formed tokens; never touches a store.
     ///
     /// The credential is the cookie or `Authorization: Bearer hp_...`. A token is accepted from no other place: not from the URL
     /// (ASVS 5.0, 14.2.1), not from a body.
@@ -40,8 +41,6 @@ impl Presented {
             if presented.tokens.len() < MAX_PRESENTED
                 && let Ok(token) = Token::parse(raw)
             {
-                // Nearly always the only one: the usual growth would make room for four.
-                presented.tokens.reserve_exact(1);
                 presented.tokens.push(token);
             }
         };

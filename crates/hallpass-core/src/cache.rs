@@ -123,9 +123,8 @@ impl Weighter<SessionId, Entry> for ByBytes {
 
 /// A session found in memory, good for as long as its lease.
 pub(crate) struct Hit {
-    pub(crate) session: Session,
-    pub(crate) token_hash: TokenHash,
-    entry: Entry,
+    pub(crate) entry: Entry,
+    id: SessionId,
     lease: Held,
 }
 
@@ -179,9 +178,8 @@ impl Cache {
         if !self.fences.hold(entry.moment(), entry.places()) {
             return None;
         }
-        let session = entry.session(id)?;
         let lease = lease.unwrap_or_else(|| self.lease.held());
-        Some(Hit { session, token_hash: *entry.token_hash(), entry, lease })
+        Some(Hit { entry, id, lease })
     }
 
     /// To be called before a session is read from the store.
@@ -324,7 +322,7 @@ impl Hit {
 
     /// Counts it, and says what was noted as the last use if this one is worth noting.
     pub(crate) fn accept(&self, cache: &Cache, now: Reading, granularity: Duration) -> Option<Timestamp> {
-        cache.hits.add(self.session.id.as_bytes()[9]);
+        cache.hits.add(self.id.as_bytes()[9]);
         self.entry.is_newly_seen(now.wall, granularity)
     }
 }

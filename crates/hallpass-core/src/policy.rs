@@ -127,11 +127,14 @@ impl Policy {
     /// The deadlines that hold for `session` now: the tighter of those it was given and those of this policy, so that a
     /// shorter policy ends old sessions at once and a longer one never lengthens what was promised to end.
     pub(crate) fn effective(&self, session: &Session) -> Deadlines {
-        let now = self.deadlines(session.authenticated_at, session.renewed_at);
-        Deadlines {
-            idle: session.idle_expires_at.min(now.idle),
-            absolute: session.absolute_expires_at.min(now.absolute),
-        }
+        let given = Deadlines { idle: session.idle_expires_at, absolute: session.absolute_expires_at };
+        self.tightened(given, session.authenticated_at, session.renewed_at)
+    }
+
+    /// As [`Policy::effective`], for a session with these deadlines that was authenticated and renewed at these times.
+    pub(crate) fn tightened(&self, given: Deadlines, authenticated_at: Timestamp, renewed_at: Timestamp) -> Deadlines {
+        let now = self.deadlines(authenticated_at, renewed_at);
+        Deadlines { idle: given.idle.min(now.idle), absolute: given.absolute.min(now.absolute) }
     }
 }
 

@@ -53,6 +53,11 @@ impl UserId {
         }
     }
 
+    /// Wraps what [`UserId::new`] has let pass before.
+    pub(crate) fn checked_before(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -101,25 +101,25 @@ impl CachedCheck<'_> {
     /// since another node may have extended the session or replaced its secret.
     pub(crate) fn accept(&self, token: &Token, hash: TokenHash) -> Option<Validation> {
         let hit = self.cache.find(token.id())?;
-        if !hit.token_hash.matches(&hash) {
+        if !hit.entry.token_hash().matches(&hash) {
             return None;
         }
-        let policy = self.policies.of(&hit.session.class);
-        let deadlines = policy.effective(&hit.session);
+        let policy = self.policies.of(hit.entry.class());
+        let times = hit.entry.times(token.id())?;
+        let deadlines = policy.tightened(times.deadlines, times.authenticated_at, times.renewed_at);
         // The moment of the decision.
         let now = Reading::of(self.clock);
         let is_live = deadlines.absolute > now.wall && deadlines.idle > now.wall;
-        let is_due = hit.session.renewed_at <= now.wall.minus(policy.update_age);
+        let is_due = times.renewed_at <= now.wall.minus(policy.update_age);
         if !is_live || is_due || !hit.is_good(now) {
             return None;
         }
+        // Built when all is decided, and where it stays: it is the most that a check does.
+        let session = hit.entry.session(token.id(), times, deadlines)?;
         if let Some(stored) = hit.accept(self.cache, now, GRANULARITY) {
             self.last_seen.note(token.id(), stored, now.wall);
         }
-        let mut session = hit.session;
-        session.idle_expires_at = deadlines.idle;
-        session.absolute_expires_at = deadlines.absolute;
-        Some(Validation::Live { session: Arc::new(session), renewed: false })
+        Some(Validation::Live { session, renewed: false })
     }
 }
 
