@@ -304,6 +304,60 @@ describe("postgres-pair", TOGETHER, () => {
   });
 });
 
+describe("redis-pair", TOGETHER, () => {
+  const follows = (url) => async () => (await redis(url, "info", "replication")).includes("master_link_status:up");
+
+  test("a replica is promoted without what had not reached it, the address follows, the old primary follows as well", TIMEOUT, async (t) => {
+    const { put, words } = TALK.redis;
+    const pair = await start(t, "redis-pair");
+    const { dir, url } = pair;
+    const [primary, replica] = ["primary", "replica"].map((name) => `redis://127.0.0.1:${memberOf(pair, name).port}`);
+    await put(url, "both");
+    assert.ok(await until(async () => (await words(replica)).includes("both"), { timeout: 10_000 }));
+    assert.match((await refused("promote", dir)).text, /the primary runs/);
+
+    // Redis acknowledges what its replica does not have.
+    await services("cut", dir, "replica", "--black-hole");
+    await put(url, "lost");
+    await services("kill", dir, "primary");
+    assert.equal(await rawConnection(url), "ECONNREFUSED");
+    assert.equal(await services("promote", dir), url);
+    assert.deepEqual(await words(url), ["both"]);
+    await put(url, "after");
+    assert.match((await refused("promote", dir)).text, /primary already/);
+
+    await services("mend", dir);
+    await services("restart", dir, "primary");
+    assert.ok(await until(follows(primary), { timeout: 10_000 }), "the old primary does not follow");
+    assert.ok(await until(async () => (await words(primary)).includes("after"), { timeout: 10_000 }));
+    assert.deepEqual(await words(primary), ["after", "both"]);
+    await stop(pair);
+  });
+});
+
+describe("snapshots", TOGETHER, () => {
+  for (const kind of ["postgres", "mariadb", "redis"]) {
+    test(`${kind}: what there was at that moment comes back, and nothing else`, TIMEOUT, async (t) => {
+      const { prepare, put, words } = TALK[kind];
+      const { dir, url } = await start(t, kind);
+      await prepare(url);
+      await put(url, "before");
+      assert.match((await refused("restore", dir)).text, /there is no snapshot of primary/);
+      await services("snapshot", dir);
+      await put(url, "later");
+      await services("restore", dir);
+      assert.deepEqual(await words(url), ["before"]);
+      await put(url, "after");
+      // As often as one likes, and of a server that is down.
+      await services("kill", dir);
+      assert.match((await refused("snapshot", dir)).text, /primary is killed, not running/);
+      await services("restore", dir);
+      assert.deepEqual(await words(url), ["before"]);
+      await stop({ dir });
+    });
+  }
+});
+
 describe("redis-cluster", TIMEOUT, () => {
   test("all slots answer, a replica takes over from a killed primary, the primary comes back", TIMEOUT, async (t) => {
     const cluster = await start(t, "redis-cluster");

@@ -19,6 +19,8 @@ const VERBS = {
   cut: async (instance, { how, member }) => (await instance.cut(how, member), instance.report()),
   mend: async (instance, { member }) => (await instance.mend(member), instance.report()),
   promote: async (instance) => instance.promote(),
+  snapshot: async (instance) => (await instance.snapshot(), instance.report()),
+  restore: async (instance) => (await instance.restore(), instance.report()),
 };
 
 /** Serves an instance's commands, one after the other. `stop` carries out the command of that name, `leave` comes after its answer. */

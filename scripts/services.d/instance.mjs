@@ -3,6 +3,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { Problem } from "./problem.mjs";
+import { copyOf } from "./member.mjs";
 import { killAllIn } from "./processes.mjs";
 import { CUTS, Proxy } from "./proxy.mjs";
 import { removeSharedMemory } from "./shared-memory.mjs";
@@ -80,7 +81,30 @@ export class Instance {
   }
 
   async promote() {
-    throw new Problem(`${this.kind} has no standby to promote: postgres-pair has`);
+    throw new Problem(`${this.kind} has no standby to promote: postgres-pair and redis-pair have`);
+  }
+
+  /** Copies the data of all servers as it is at one moment: they stand still meanwhile, as for the snapshot of a disk. */
+  async snapshot() {
+    for (const member of this.members) if (member.state !== "running") throw new Problem(`${member.name} is ${member.state}, not running`);
+    const frozen = [];
+    try {
+      for (const member of this.members) {
+        await member.freeze();
+        frozen.push(member);
+      }
+      for (const member of this.members) member.copyData();
+    } finally {
+      for (const member of frozen) member.thaw();
+    }
+  }
+
+  /** kill -9 to all servers; they start again, on the same ports, with the data of the last snapshot. */
+  async restore() {
+    for (const member of this.members) if (!existsSync(member.copy)) throw new Problem(`there is no snapshot of ${member.name}`);
+    await this.kill();
+    for (const member of this.members) await member.restoreData();
+    await this.restart();
   }
 
   async cut(how, name) {
@@ -104,7 +128,7 @@ export class Instance {
     for (const member of this.members) {
       removeSharedMemory(member.dir);
       if (this.logs !== undefined) this.#keep(member.dir);
-      rmSync(member.dir, { recursive: true, force: true });
+      for (const directory of [member.dir, member.copy]) rmSync(directory, { recursive: true, force: true });
     }
     removeInstance(
       this.dir,
@@ -134,7 +158,7 @@ export function removeInstance(dir, made, members) {
     rmSync(dir, { recursive: true, force: true });
     return;
   }
-  for (const name of [...members, ...members.map((each) => `${each}.log`), NOTE, SOCKET])
+  for (const name of [...members, ...members.flatMap((each) => [`${each}.log`, copyOf(each)]), NOTE, SOCKET])
     rmSync(join(dir, name), { recursive: true, force: true });
 }
 

@@ -12,6 +12,7 @@ export const KINDS = {
   "postgres-pair": postgres.startPair,
   mariadb: mariadb.start,
   redis: redis.start,
+  "redis-pair": redis.startPair,
   "redis-cluster": redis.startCluster,
   valkey: async (instance) => redis.start(instance, { binary: await valkeyServer() }),
   pgbouncer: pgbouncer.start,

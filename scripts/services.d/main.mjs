@@ -27,6 +27,8 @@ const HELP = `Private database servers for tests: on 127.0.0.1, on free ports, f
   scripts/services thaw DIR [MEMBER]        SIGCONT
   scripts/services restart DIR [MEMBER]     same port, same data; orderly if it still runs
   scripts/services promote DIR              the standby becomes primary; prints its URL; "url" follows it
+  scripts/services snapshot DIR             copies the data of all members at one moment
+  scripts/services restore DIR              kill -9, and a start with the data of the last snapshot
   scripts/services cut DIR [MEMBER] --black-hole|--refuse|--lose-answers
   scripts/services mend DIR [MEMBER]
   scripts/services status DIR
@@ -96,6 +98,8 @@ const COMMANDS = {
   restart: toInstance("restart", 2),
   mend: toInstance("mend", 2),
   promote: toInstance("promote", 1),
+  snapshot: toInstance("snapshot", 1),
+  restore: toInstance("restore", 1),
   status: toInstance("status", 1),
   cut: cutCommand,
   stop: async (args) => print(await stop(parse("stop", args, [1, 1]).positionals[0])),

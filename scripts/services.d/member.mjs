@@ -1,11 +1,11 @@
 // One server process of an instance: started, killed, frozen, thawed and started again.
 
 import { spawn } from "node:child_process";
-import { closeSync, chownSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, chownSync, cpSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { freePort } from "./ports.mjs";
 import { endOfLog, Problem } from "./problem.mjs";
 import { alive, isStopped, killAllIn, processesIn, signal, until } from "./processes.mjs";
-import { asUser, ENVIRONMENT, program } from "./programs.mjs";
+import { asUser, ENVIRONMENT, output, program } from "./programs.mjs";
 
 // A machine that compiles on every core meanwhile makes a start slow; one that takes longer than this does not come.
 const START_MS = 60_000;
@@ -15,6 +15,11 @@ const PORT_TRIES = 5;
 // The kernel kills the server when its parent, this program, dies. A parent that died before this was arranged is noticed by
 // the parent's number.
 const WITH_PARENT = 'parent="$1"; shift; [ "$PPID" = "$parent" ] || exit 1; exec "$@"';
+
+/** Where the snapshot of a member lies that has this directory. */
+export const copyOf = (dir) => `${dir}.snapshot`;
+
+const copyTree = (from, to) => cpSync(from, to, { recursive: true, preserveTimestamps: true, filter: (path) => !path.endsWith(".sock") });
 
 export class Member {
   child;
@@ -31,8 +36,31 @@ export class Member {
     this.spec = spec;
     this.name = spec.name;
     this.dir = spec.dir;
+    this.#makeDirectory();
+  }
+
+  #makeDirectory() {
     mkdirSync(this.dir, { recursive: true, mode: 0o700 });
-    if (spec.user !== undefined) chownSync(this.dir, spec.user.uid, spec.user.gid);
+    if (this.spec.user !== undefined) chownSync(this.dir, this.spec.user.uid, this.spec.user.gid);
+  }
+
+  get copy() {
+    return copyOf(this.dir);
+  }
+
+  /** Copies its directory, in which nobody may write meanwhile; in place of an earlier copy. */
+  copyData() {
+    rmSync(this.copy, { recursive: true, force: true });
+    copyTree(this.dir, this.copy);
+  }
+
+  /** Puts the copy in the place of what there is. */
+  async restoreData() {
+    rmSync(this.dir, { recursive: true, force: true });
+    this.#makeDirectory();
+    copyTree(this.copy, this.dir);
+    const { user } = this.spec;
+    if (user !== undefined) await output(["chown", "-R", `${user.uid}:${user.gid}`, this.dir]);
   }
 
   get pid() {

@@ -1,4 +1,4 @@
-// Redis and Valkey: one server, or a cluster of three primaries with a replica each.
+// Redis and Valkey: one server, a primary with a replica, or a cluster of three primaries with a replica each.
 
 import { join } from "node:path";
 import { Member } from "../member.mjs";
@@ -9,6 +9,7 @@ import { output, program } from "../programs.mjs";
 const SLOTS = 16_384;
 const SHARDS = 3;
 const CLUSTER_MS = 30_000;
+const REPLICA_MS = 30_000;
 // For tests of faults: seconds until a replica takes over. Elsewhere a busy machine must not look like a dead node.
 const QUICK_NODE_TIMEOUT_MS = 2_000;
 const NODE_TIMEOUT_MS = 15_000;
@@ -57,6 +58,47 @@ export async function start(instance, { binary = "redis-server" } = {}) {
   await primary.begin();
   const proxy = await instance.front(primary);
   instance.urls = () => ({ url: url(proxy.port), direct: url(primary.port) });
+}
+
+/** A primary, and a replica that can be promoted; whichever is not the primary follows it through a proxy, asynchronously as Redis does. */
+export async function startPair(instance) {
+  let current;
+  const settings = (self) => ({
+    "repl-diskless-sync-delay": 0,
+    ...(current === self ? {} : { replicaof: `127.0.0.1 ${replication.port}` }),
+  });
+  const [primary, replica] = ["primary", "replica"].map((name) => member(instance, name, "redis-server", settings));
+  current = primary;
+  await primary.begin();
+  const [front, replication] = [await instance.front(primary), await instance.front(primary)];
+  // Cutting off the replica cuts replication.
+  replication.other = replica;
+  await replica.begin();
+  instance.urls = () => ({ url: url(front.port), direct: url(current.port) });
+  instance.settle = async () => {
+    const follower = current === primary ? replica : primary;
+    if (current.state !== "running" || follower.state !== "running") return;
+    const inStep = async () => (await ask(follower, "info", "replication")).includes("master_link_status:up");
+    if (!(await until(() => inStep().catch(() => false), { timeout: REPLICA_MS })))
+      throw new Problem(`${follower.name} does not follow ${current.name} after ${REPLICA_MS / 1000} s`);
+  };
+  instance.promote = async () => {
+    if (current === replica) throw new Problem("the replica is the primary already");
+    if (replica.state !== "running") throw new Problem(`the replica is ${replica.state}: it cannot be promoted`);
+    if (primary.state === "running") throw new Problem("the primary runs: two would take writes");
+    await ask(replica, "replicaof", "no", "one");
+    current = replica;
+    replication.other = primary;
+    // The address follows the primary, and so will the old one when it is started again.
+    for (const proxy of [front, replication]) {
+      primary.proxies.splice(primary.proxies.indexOf(proxy), 1);
+      replica.proxies.push(proxy);
+      proxy.retarget(replica);
+      await proxy.down(false);
+    }
+    return url(front.port);
+  };
+  await instance.settle();
 }
 
 /** Answers when every node knows that the cluster is whole and every replica has its primary's data. */
