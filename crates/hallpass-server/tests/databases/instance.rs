@@ -14,6 +14,8 @@ pub(crate) struct Instance {
     pub(crate) url: String,
     /// The URL of each server by itself.
     pub(crate) members: Vec<String>,
+    /// Name and port of each server.
+    ports: Vec<(String, u64)>,
 }
 
 impl Instance {
@@ -22,9 +24,16 @@ impl Instance {
         let started: Value =
             serde_json::from_str(&services(&[&["start", kind, "--owner", &owner], more].concat())).unwrap();
         let text = |name: &str| started[name].as_str().unwrap().to_owned();
-        let members = started["members"].as_array().unwrap().iter();
-        let members = members.filter_map(|member| member["url"].as_str()).map(str::to_owned).collect();
-        Self { directory: text("dir"), url: text("url"), members }
+        let all = started["members"].as_array().unwrap();
+        let members = all.iter().filter_map(|member| member["url"].as_str()).map(str::to_owned).collect();
+        let port = |member: &Value| (member["name"].as_str().unwrap().to_owned(), member["port"].as_u64().unwrap());
+        Self { directory: text("dir"), url: text("url"), members, ports: all.iter().map(port).collect() }
+    }
+
+    /// Where this server listens by itself.
+    pub(crate) fn address_of(&self, member: &str) -> String {
+        let (_, port) = self.ports.iter().find(|(name, _)| name == member).unwrap();
+        format!("127.0.0.1:{port}")
     }
 
     /// kill -9.
@@ -42,7 +51,7 @@ impl Instance {
         services(&["freeze", &self.directory, member]);
     }
 
-    /// The standby of a pair becomes the primary.
+    /// The standby or the replica of a pair becomes the primary.
     pub(crate) fn promote(&self) {
         services(&["promote", &self.directory]);
     }
@@ -50,6 +59,26 @@ impl Instance {
     /// Same port, same data.
     pub(crate) fn restart(&self) {
         services(&["restart", &self.directory]);
+    }
+
+    /// One of several, which may have been killed.
+    pub(crate) fn restart_member(&self, member: &str) {
+        services(&["restart", &self.directory, member]);
+    }
+
+    /// Keeps a copy of all data as it is at one moment.
+    pub(crate) fn snapshot(&self) {
+        services(&["snapshot", &self.directory]);
+    }
+
+    /// kill -9, and a start with what was copied last.
+    pub(crate) fn restore(&self) {
+        services(&["restore", &self.directory]);
+    }
+
+    /// Nothing passes between this member and the others.
+    pub(crate) fn cut_member(&self, member: &str) {
+        services(&["cut", &self.directory, member, "--black-hole"]);
     }
 
     /// Nothing passes either way, and nobody is told.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use hallpass_core::{SessionId, Token};
 
-use crate::history::{Answer, Created, History, Request, Revocation, Target, now};
+use crate::history::{Answer, Created, History, Moment, Request, Revocation, Target, now};
 use crate::random::Random;
+use crate::went_back::WentBack;
 
 /// A session with its secret.
 pub(crate) struct Known {
@@ -74,6 +75,16 @@ impl Book {
         known.iter().filter(has_ended).map(Arc::clone).collect()
     }
 
+    /// All that were created between these times.
+    pub(crate) fn created_between(&self, from: Moment, to: Moment) -> Vec<Arc<Known>> {
+        let pages = self.pages();
+        let within = |session: &&Arc<Known>| {
+            let created = &pages.history.sessions[session.number];
+            created.begun >= from && created.ended <= to
+        };
+        pages.known.iter().filter(within).map(Arc::clone).collect()
+    }
+
     /// Two different ones of this user's that have lived for a while, so that the nodes may have them in memory.
     pub(crate) fn two_of(&self, user: usize, random: &mut Random) -> Option<(Arc<Known>, Arc<Known>)> {
         let pages = self.pages();
@@ -139,6 +150,12 @@ impl Book {
         let pages = self.pages();
         let revocations = pages.history.revocations.iter();
         revocations.filter(|revocation| revocation.acknowledged.is_some_and(|at| at >= since)).count()
+    }
+
+    /// The database went back to an earlier state.
+    pub(crate) fn went_back(&self, when: WentBack) {
+        let earlier = self.pages().history.went_back.replace(when);
+        assert_eq!(earlier, None, "once in a history");
     }
 
     pub(crate) fn history(&self) -> History {

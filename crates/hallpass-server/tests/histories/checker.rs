@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::history::{Answer, History, Moment, Request, Revocation};
+use crate::went_back::WentBack;
 
 /// Which promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) enum Promise {
     Refused,
     /// G6: accepted by a check that began after a revocation returned that waited.
     Waited,
+    /// R5: accepted later than a lease after a database that went back had refused it: from a memory of what there is no more.
+    Remembered,
     /// G8: signed out, although nobody ended it.
     SignedOut,
 }
@@ -90,19 +93,69 @@ struct Ends {
     waited: Option<(Moment, Revocation)>,
     by_node: HashMap<usize, (Moment, Revocation)>,
     refused_by: HashMap<usize, Moment>,
+    /// By whomever, after the database went back, and not by what may have been done without an answer.
+    refused: Option<Moment>,
     /// When somebody first began what may have ended it.
     may_end: Option<Moment>,
 }
 
+/// What ended each session, for the requests before the database went back and for those afterwards.
+struct Known {
+    ever: Vec<Ends>,
+    /// Where it did.
+    kept: Option<(WentBack, Vec<Ends>)>,
+}
+
+impl Known {
+    fn of(history: &History) -> Self {
+        let mut ever = ends_of(history, |_| true, |_| true);
+        let mut kept = history.went_back.map(|went_back| {
+            let kept = ends_of(history, |revocation| went_back.keeps(revocation), |other| !went_back.loses(other));
+            (went_back, kept)
+        });
+        for request in history.requests.iter().filter(|request| request.answer == Answer::Refused) {
+            first(ever[request.session].refused_by.entry(request.node), request.ended, |at| *at);
+            let Some((_, kept)) = kept.as_mut().filter(|(went_back, _)| went_back.is_after(request)) else { continue };
+            let ends = &mut kept[request.session];
+            first(ends.refused_by.entry(request.node), request.ended, |at| *at);
+            ends.refused = Some(ends.refused.map_or(request.ended, |at| at.min(request.ended)));
+        }
+        // In a Cluster what has no answer may be in effect without being in the log.
+        for revocation in history.revocations.iter().filter(|revocation| revocation.acknowledged.is_none()) {
+            for (ends, (number, session)) in
+                kept.iter_mut().flat_map(|(_, kept)| kept).zip(history.sessions.iter().enumerate())
+            {
+                if revocation.may_have_ended(number, session) {
+                    ends.refused = None;
+                }
+            }
+        }
+        Self { ever, kept }
+    }
+
+    fn of_request(&self, request: &Request) -> &Ends {
+        match &self.kept {
+            Some((went_back, kept)) if went_back.may_be_after(request) => &kept[request.session],
+            _ => &self.ever[request.session],
+        }
+    }
+
+    /// Whether there is a reason for this refusal, in one of the states of the database that may have given it.
+    fn explains(&self, history: &History, refusal: &Request) -> bool {
+        let has_begun = |of: &[Ends]| of[refusal.session].may_end.is_some_and(|begun| begun <= refusal.ended);
+        let Some((went_back, kept)) = &self.kept else { return has_begun(&self.ever) };
+        let by_later = !went_back.is_after(refusal) && has_begun(&self.ever);
+        let lacks = || went_back.may_lack(&history.sessions[refusal.session]);
+        by_later || (went_back.may_be_after(refusal) && (has_begun(kept) || lacks()))
+    }
+}
+
 /// Looks at every request of the history. A node may accept what was ended for less than `lease`.
 pub(crate) fn check(history: &History, lease: Duration) -> Result<Summary, Vec<Violation>> {
-    let mut ends = ends_of(history);
-    for request in history.requests.iter().filter(|request| request.answer == Answer::Refused) {
-        first(ends[request.session].refused_by.entry(request.node), request.ended, |at| *at);
-    }
+    let known = Known::of(history);
     let mut violations = Vec::new();
     for request in &history.requests {
-        let ends = &ends[request.session];
+        let ends = known.of_request(request);
         let mut broken = |promise, since: Option<Moment>, revocation| {
             violations.push(Violation { promise, request: *request, since, revocation });
         };
@@ -128,26 +181,31 @@ pub(crate) fn check(history: &History, lease: Duration) -> Result<Summary, Vec<V
                 if let Some(at) = ends.refused_by.get(&request.node).filter(|at| request.begun > **at) {
                     broken(Promise::Refused, Some(*at), None);
                 }
+                if let Some(at) = ends.refused.filter(|at| request.begun > *at + lease) {
+                    broken(Promise::Remembered, Some(at), None);
+                }
             }
             Answer::Refused => {
-                if ends.may_end.is_none_or(|begun| begun > request.ended) {
+                if !known.explains(history, request) {
                     broken(Promise::SignedOut, None, None);
                 }
             }
             Answer::Unavailable | Answer::Unknown => {}
         }
     }
-    if violations.is_empty() { Ok(summary(history, &ends, lease)) } else { Err(violations) }
+    if violations.is_empty() { Ok(summary(history, &known, lease)) } else { Err(violations) }
 }
 
-fn ends_of(history: &History) -> Vec<Ends> {
+/// By the acknowledged revocations that `binds` holds for, and those that may have been made by `excuses`.
+fn ends_of(history: &History, binds: impl Fn(&Revocation) -> bool, excuses: impl Fn(&Revocation) -> bool) -> Vec<Ends> {
     let of_one = |(number, session)| {
         let mut ends = Ends::default();
         for revocation in &history.revocations {
-            if revocation.may_have_ended(number, session) {
+            if revocation.may_have_ended(number, session) && excuses(revocation) {
                 ends.may_end = Some(ends.may_end.map_or(revocation.begun, |begun| begun.min(revocation.begun)));
             }
-            let Some(at) = revocation.acknowledged.filter(|_| revocation.ended(number, session)) else { continue };
+            let is_bound = revocation.ended(number, session) && binds(revocation);
+            let Some(at) = revocation.acknowledged.filter(|_| is_bound) else { continue };
             let earlier = |known: Option<(Moment, Revocation)>| match known {
                 Some(known) if known.0 <= at => Some(known),
                 _ => Some((at, *revocation)),
@@ -177,7 +235,7 @@ fn first<T>(entry: std::collections::hash_map::Entry<'_, usize, T>, new: T, mome
     }
 }
 
-fn summary(history: &History, ends: &[Ends], lease: Duration) -> Summary {
+fn summary(history: &History, known: &Known, lease: Duration) -> Summary {
     let mut summary =
         Summary { sessions: history.sessions.len(), requests: history.requests.len(), ..Summary::default() };
     let mut of_session: Vec<Vec<&Request>> = vec![Vec::new(); history.sessions.len()];
@@ -189,7 +247,7 @@ fn summary(history: &History, ends: &[Ends], lease: Duration) -> Summary {
             Answer::Unknown => summary.unknown += 1,
         }
         if request.answer == Answer::Accepted
-            && let Some((at, _)) = ends[request.session].acknowledged
+            && let Some((at, _)) = known.of_request(request).acknowledged
         {
             summary.latest = summary.latest.max(request.begun.saturating_sub(at));
         }

@@ -45,11 +45,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A server process for each of these URLs of one database, which the test itself reaches at `own`.
     pub(crate) async fn of_servers(urls: &[String], own: &str, lease: Duration, seed: u64) -> Arc<Self> {
+        Self::of_servers_at(urls.iter().map(|url| Place::on(url)).collect(), own, lease, seed).await
+    }
+
+    /// The same, at these places.
+    pub(crate) async fn of_servers_at(places: Vec<Place>, own: &str, lease: Duration, seed: u64) -> Arc<Self> {
         let begun = Instant::now();
         let (home, users) = home().await;
         let mut nodes = Vec::new();
-        for url in urls {
-            nodes.push(Node::server(serve(&home, Place::on(url), lease).await));
+        for place in places {
+            nodes.push(Node::server(serve(&home, place, lease).await));
         }
         let (own, background) = sessions(own, SystemClock, lease).await;
         nodes.push(Node::here(own.clone()));
@@ -275,9 +280,16 @@ async fn open(url: &str) -> Arc<dyn Store> {
         "sqlite" => Arc::new(SqliteStore::open(PathBuf::from(rest), SqliteOptions::default()).await.unwrap()),
         "postgres" | "postgresql" => Arc::new(PostgresStore::connect(url, PostgresOptions::default()).await.unwrap()),
         "mysql" | "mariadb" => Arc::new(MysqlStore::connect(url, MysqlOptions::default()).await.unwrap()),
-        "redis" => {
-            let (server, prefix) = url.split_once("?prefix=").unwrap_or((url, "hallpass:"));
-            let options = RedisOptions { prefix: prefix.to_owned(), ..RedisOptions::default() };
+        "redis" | "redis+cluster" => {
+            let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
+            let mut options = RedisOptions::default();
+            for (name, value) in url::form_urlencoded::parse(parameters.as_bytes()) {
+                match &*name {
+                    "prefix" => options.prefix = value.into_owned(),
+                    "wait-replicas" => options.replicas_to_wait_for = value.parse().unwrap(),
+                    other => panic!("Redis is not told {other}"),
+                }
+            }
             Arc::new(RedisStore::open(server, options).await.unwrap())
         }
         other => panic!("no engine is called {other}"),

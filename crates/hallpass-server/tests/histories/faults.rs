@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use crate::book::Known;
 use crate::cluster::Cluster;
-use crate::history::{Answer, History, Request, now};
+use crate::history::{Answer, History, Moment, Request, now};
 use crate::node::{REQUEST, client};
 use crate::proxy::{Network, Proxy};
 use crate::random::Random;
+use crate::support::PATIENCE;
 
 /// How long something may take to be noticed, on a busy machine.
 const MARGIN: Duration = Duration::from_millis(300);
@@ -20,20 +21,7 @@ const MARGIN: Duration = Duration::from_millis(300);
 /// SIGSTOP for longer than a lease, while sessions end elsewhere; asked for them before it continues, so that these requests are the first that it sees (R4).
 pub(crate) async fn freeze(cluster: &Arc<Cluster>, number: usize) {
     let node = &cluster.nodes[number];
-    node.revokes_nothing().await;
-    let mut attempts = 0;
-    let (frozen_at, enough_at) = loop {
-        node.freeze();
-        let frozen_at = now();
-        if acknowledges_soon(cluster, frozen_at).await {
-            break (frozen_at, now());
-        }
-        // It stands still with a lock of the database, which is bad luck: nobody can revoke anything.
-        node.thaw();
-        attempts += 1;
-        assert!(attempts < 10, "nothing is acknowledged while node {number} stands still");
-        tokio::time::sleep(Duration::from_millis(37)).await;
-    };
+    let (frozen_at, enough_at) = stands_still(cluster, number).await;
     tokio::time::sleep_until(Instant::now() + cluster.lease + MARGIN).await;
     let ended = cluster.book.ended_between(frozen_at, enough_at);
     let mut asking = JoinSet::new();
@@ -58,6 +46,23 @@ pub(crate) async fn freeze(cluster: &Arc<Cluster>, number: usize) {
         let has_ended = ended.iter().any(|known| known.number == request.session);
         assert!(!has_ended || request.answer != Answer::Accepted, "one of the first decisions: {request:?}");
     }
+}
+
+/// SIGSTOP, while sessions end elsewhere: since when, and until when some have.
+pub(crate) async fn stands_still(cluster: &Cluster, number: usize) -> (Moment, Moment) {
+    let node = &cluster.nodes[number];
+    node.revokes_nothing().await;
+    for _ in 0..10 {
+        node.freeze();
+        let frozen_at = now();
+        if acknowledges_soon(cluster, frozen_at).await {
+            return (frozen_at, now());
+        }
+        // It stands still with a lock of the database, which is bad luck: nobody can revoke anything.
+        node.thaw();
+        tokio::time::sleep(Duration::from_millis(37)).await;
+    }
+    panic!("nothing is acknowledged while node {number} stands still");
 }
 
 /// One node's way to the database swallows everything for longer than a lease, while sessions end elsewhere (R3). How often it accepted what had ended, since it could not
@@ -104,8 +109,14 @@ pub(crate) async fn pester(cluster: &Arc<Cluster>, number: usize, since: Duratio
     tokio::spawn(asking.join_all());
 }
 
-/// The database's servers are away between `take` and `bring back`, for longer than a lease (R5).
-pub(crate) async fn database_away(cluster: &Arc<Cluster>, take: impl FnOnce(), bring_back: impl FnOnce()) {
+/// The database's servers are away between `take` and `bring back`, for longer than a lease (R5); from when, and until when. What was acknowledged by `kept_until` holds
+/// afterwards.
+pub(crate) async fn database_away(
+    cluster: &Arc<Cluster>,
+    kept_until: Moment,
+    take: impl FnOnce(),
+    bring_back: impl FnOnce(),
+) -> (Moment, Moment) {
     let count = cluster.own_number();
     tokio::task::block_in_place(take);
     let away_at = now();
@@ -118,7 +129,7 @@ pub(crate) async fn database_away(cluster: &Arc<Cluster>, take: impl FnOnce(), b
     tokio::task::block_in_place(bring_back);
     cluster.all_work("after the database came back").await;
     // What was acknowledged before it was away, of the oldest connections too, which may not know yet.
-    let ended = cluster.book.ended_between(Duration::ZERO, away_at);
+    let ended = cluster.book.ended_between(Duration::ZERO, away_at.min(kept_until));
     for number in 0..count {
         refuses(cluster, number, &ended).await;
     }
@@ -135,6 +146,20 @@ pub(crate) async fn database_away(cluster: &Arc<Cluster>, take: impl FnOnce(), b
             "node {number} had its database all the time"
         );
     }
+    (away_at, back_from)
+}
+
+/// Asks every node for these again and again, until then: whoever has one in memory says so.
+pub(crate) async fn asks_all(cluster: &Cluster, sessions: &[Arc<Known>], until: Moment) {
+    let clients: Vec<_> = cluster.nodes.iter().map(|_| client()).collect();
+    while now() < until {
+        for (number, client) in clients.iter().enumerate() {
+            for known in sessions {
+                cluster.ask(number, client, known, false).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// kill -9 of a server process, and a start in its place.
@@ -149,15 +174,22 @@ pub(crate) async fn kill_node(cluster: &Arc<Cluster>, number: usize) {
     cluster.works(number, "after it was started again").await;
 }
 
-/// The node does not accept the last of these, and answers at least one.
-async fn refuses(cluster: &Cluster, number: usize, ended: &[Arc<Known>]) {
-    let (asked, mut refused) = (client(), 0);
-    for known in ended.iter().rev().take(20) {
-        let request = cluster.ask(number, &asked, known, false).await;
-        assert_ne!(request.answer, Answer::Accepted, "what was acknowledged is gone: {request:?}");
-        refused += usize::from(request.answer == Answer::Refused);
+/// The node does not accept the last of these, and refuses at least one. After a fault it may answer from memory for a while before its reads of the database succeed, too.
+pub(crate) async fn refuses(cluster: &Cluster, number: usize, ended: &[Arc<Known>]) {
+    let (asked, begun) = (client(), Instant::now());
+    loop {
+        let mut answers = Vec::new();
+        for known in ended.iter().rev().take(20) {
+            let request = cluster.ask(number, &asked, known, false).await;
+            assert_ne!(request.answer, Answer::Accepted, "what was acknowledged is gone: {request:?}");
+            answers.push(request.answer);
+        }
+        if answers.contains(&Answer::Refused) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "node {number} refuses nobody: {answers:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(refused > 0, "node {number} answers nothing");
 }
 
 /// How many requests to this node were accepted between these times although the session's end had been acknowledged.
@@ -177,7 +209,7 @@ fn of(history: &History, number: usize) -> impl Iterator<Item = &Request> {
     history.requests.iter().filter(move |request| request.node == number)
 }
 
-fn no_acceptance<'a>(mut requests: impl Iterator<Item = &'a Request>) {
+pub(crate) fn no_acceptance<'a>(mut requests: impl Iterator<Item = &'a Request>) {
     let accepted = requests.find(|request| request.answer == Answer::Accepted);
     assert!(accepted.is_none(), "accepted without a lease and without the database: {accepted:?}");
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hallpass_core::{Clock as _, SystemClock};
 
+use crate::went_back::WentBack;
+
 /// A moment of the test's clock.
 pub(crate) type Moment = Duration;
 
@@ -73,6 +75,8 @@ pub(crate) struct History {
     pub(crate) sessions: Vec<Created>,
     pub(crate) requests: Vec<Request>,
     pub(crate) revocations: Vec<Revocation>,
+    /// Whether the database went back meanwhile.
+    pub(crate) went_back: Option<WentBack>,
 }
 
 impl Revocation {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::book::Known;
 use crate::history::{Answer, Target};
-use crate::support::{PATIENCE, Server};
+use crate::support::{PATIENCE, Server, now_ms};
 
 /// How long a request may take. A store that is away makes a node wait for longer.
 pub(crate) const REQUEST: Duration = Duration::from_secs(1);
@@ -204,12 +204,39 @@ impl Node {
         self.hits_before.load(Ordering::SeqCst) + now
     }
 
+    /// How often a server has forgotten everything.
+    pub(crate) async fn flushes(&self) -> u64 {
+        self.validation().await["flushes"].as_u64().unwrap()
+    }
+
+    /// How often a hint had a server read the log.
+    pub(crate) async fn hints(&self) -> u64 {
+        self.validation().await["hints"].as_u64().unwrap()
+    }
+
+    /// Waits until a server's answers show that its wall clock is so many milliseconds ahead: it says when it read the log last.
+    pub(crate) async fn shows_clock(&self, offset: i64) {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let at = self.health().await["background"]["follow"]["lastSuccess"].clone();
+            let at: Option<jiff::Timestamp> = at.as_str().and_then(|at| at.parse().ok());
+            if at.is_some_and(|at| (at.as_millisecond() - now_ms() - offset).abs() < 1_500) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "its clock is not {offset} ms ahead: it read the log at {at:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// What a server says of its memory.
     async fn validation(&self) -> Value {
+        self.health().await["validation"].clone()
+    }
+
+    async fn health(&self) -> Value {
         let origin = self.origin().unwrap();
         let request = Client::builder().timeout(PATIENCE).build().unwrap().get(format!("{origin}/healthz"));
-        let health: Value = request.send().await.unwrap().json().await.unwrap();
-        health["validation"].clone()
+        request.send().await.unwrap().json().await.unwrap()
     }
 }
 

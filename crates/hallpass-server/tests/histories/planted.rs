@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::checker::{Promise, check};
 use crate::history::{Answer, Created, History, Moment, Request, Revocation, Target};
+use crate::went_back::WentBack;
 
 const LEASE: Duration = Duration::from_secs(1);
 
@@ -50,7 +51,24 @@ fn sound() -> History {
             request(1, 2, 3_001, Answer::Refused),
             request(1, 1, 9_000, Answer::Accepted),
         ],
+        went_back: None,
     }
+}
+
+/// The same, and between 4,000 and 5,000 the database goes back to what it was between 1,900 and 1,950: session 0 stays ended, session 2 lives again, and session 3, which
+/// the first user got at 2,700, is gone.
+fn went_back() -> History {
+    let mut history = sound();
+    history.went_back =
+        Some(WentBack { kept_until: at(1_900), lost_from: at(1_950), away_from: at(4_000), back_from: at(5_000) });
+    history.sessions.push(Created { user: 0, begun: at(2_700), ended: at(2_710) });
+    history.requests.extend([
+        request(0, 3, 3_500, Answer::Accepted),
+        request(0, 3, 5_100, Answer::Refused),
+        request(1, 3, 6_110, Answer::Accepted),
+        request(1, 2, 5_100, Answer::Accepted),
+    ]);
+    history
 }
 
 fn promises(history: &History) -> Vec<Promise> {
@@ -59,7 +77,11 @@ fn promises(history: &History) -> Vec<Promise> {
 
 #[track_caller]
 fn caught(planted: Request, expected: &[Promise]) {
-    let mut history = sound();
+    caught_in(sound(), planted, expected);
+}
+
+#[track_caller]
+fn caught_in(mut history: History, planted: Request, expected: &[Promise]) {
     history.requests.insert(0, planted);
     assert_eq!(promises(&history), expected, "{planted:?}");
 }
@@ -154,4 +176,47 @@ fn what_a_revocation_of_many_ended_is_told_by_the_times() {
         assert!(promises(&history).contains(&expected), "{planted:?}: {:?}", promises(&history));
         history.requests.remove(0);
     }
+}
+
+#[test]
+fn r5_what_a_database_lost_that_went_back_is_forgiven_and_nothing_else() {
+    assert_eq!(promises(&went_back()), []);
+    for (planted, expected) in [
+        // Until then the lost revocation holds.
+        (request(0, 2, 4_500, Answer::Accepted), vec![Promise::Bound, Promise::Waited]),
+        // What was acknowledged before the copy holds for ever, and who was never ended is not signed out.
+        (request(0, 0, 5_500, Answer::Accepted), vec![Promise::Bound, Promise::OwnNode]),
+        (request(0, 1, 5_500, Answer::Refused), vec![Promise::SignedOut, Promise::Remembered]),
+        (request(0, 3, 3_600, Answer::Refused), vec![Promise::SignedOut]),
+        // Nothing that is left ended it.
+        (request(1, 2, 5_500, Answer::Refused), vec![Promise::SignedOut]),
+        // Refused by the database, and yet accepted.
+        (request(0, 3, 5_200, Answer::Accepted), vec![Promise::Refused]),
+        (request(1, 3, 6_111, Answer::Accepted), vec![Promise::Remembered]),
+    ] {
+        caught_in(went_back(), planted, &expected);
+    }
+    let mut never = went_back();
+    never.went_back = None;
+    let expected = [Promise::SignedOut, Promise::Bound, Promise::Waited, Promise::OwnNode, Promise::Refused];
+    assert_eq!(promises(&never), expected);
+}
+
+#[test]
+fn r8_a_fail_over_undoes_what_has_no_answer_alone() {
+    let mut history = sound();
+    history.went_back = Some(WentBack::with_all_acknowledged(at(4_000), at(4_000)));
+    let unanswered =
+        Revocation { node: 2, target: Target::Session(1), begun: at(3_900), acknowledged: None, waited: false };
+    history.revocations.push(unanswered);
+    history.requests.push(request(1, 1, 3_950, Answer::Refused));
+    assert_eq!(promises(&history), [], "node 1 accepts it again at 9,000");
+    history.went_back = None;
+    assert_eq!(promises(&history), [Promise::Refused]);
+    history.went_back = Some(WentBack::with_all_acknowledged(at(4_000), at(4_000)));
+    caught_in(history.clone(), request(2, 2, 9_000, Answer::Accepted), &[Promise::Bound, Promise::Waited]);
+    caught_in(history.clone(), request(2, 0, 4_100, Answer::Accepted), &[Promise::Bound]);
+    // Refused by what took over.
+    history.requests.push(request(1, 1, 4_100, Answer::Refused));
+    assert_eq!(promises(&history), [Promise::Refused]);
 }

@@ -1,5 +1,7 @@
 //! A network between a node and its database that swallows everything when told, and refuses nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +15,8 @@ pub(crate) enum Network {
     Holds,
     /// Nothing gets through, and what is on the way is lost: connections that saw this are dead for ever, and nobody is told.
     Loses,
+    /// Open, but that nothing comes back on connections on which somebody listens for hints, and nobody is told.
+    Deafens,
 }
 
 pub(crate) struct Proxy {
@@ -42,19 +46,29 @@ impl Proxy {
 
 async fn between(client: TcpStream, server: String, mut states: watch::Receiver<Network>) {
     // Accepted by the kernel, as everywhere behind a firewall that answers for the host; the server hears of it when it can.
-    if until(&mut states, |state| state == Network::Open).await.is_none() {
+    if until(&mut states, |state| matches!(state, Network::Open | Network::Deafens)).await.is_none() {
         return;
     }
     let Ok(upstream) = TcpStream::connect(&server).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = upstream.into_split();
+    let listens = AtomicBool::new(false);
     tokio::select! {
-        () = pass(from_client, to_server, states.clone()) => {}
-        () = pass(from_server, to_client, states) => {}
+        () = pass(from_client, to_server, states.clone(), Way::There(&listens)) => {}
+        () = pass(from_server, to_client, states, Way::Back(&listens)) => {}
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut states: watch::Receiver<Network>) {
+/// Which way bytes go on a connection, of which this says whether somebody listens there.
+enum Way<'a> {
+    There(&'a AtomicBool),
+    Back(&'a AtomicBool),
+}
+
+/// What PostgreSQL and Redis are told by who wants to hear.
+const LISTENING: [&[u8]; 2] = [b"LISTEN", b"SUBSCRIBE"];
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut states: watch::Receiver<Network>, way: Way<'_>) {
     let mut buffer = vec![0; 65_536];
     loop {
         let read = tokio::select! {
@@ -67,12 +81,28 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut states: watch
         let Ok(read) = read else { return };
         match until(&mut states, |state| state != Network::Holds).await {
             Some(Network::Loses) => return std::future::pending().await,
-            Some(_) if read > 0 => {}
+            Some(Network::Deafens) if read > 0 && way.is_deaf() => continue,
+            Some(_) if read > 0 => way.sees(&buffer[..read]),
             _ => return,
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
+    }
+}
+
+impl Way<'_> {
+    fn sees(&self, bytes: &[u8]) {
+        let says = |word: &[u8]| bytes.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+        if let Self::There(listens) = self
+            && LISTENING.into_iter().any(says)
+        {
+            listens.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn is_deaf(&self) -> bool {
+        matches!(self, Self::Back(listens) if listens.load(Ordering::SeqCst))
     }
 }
 

@@ -70,6 +70,12 @@ impl Place {
         Self { settings: vec![("HALLPASS_DATABASE_URL", url.to_owned())], ..Self::new() }
     }
 
+    /// With one more setting.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.settings.push((name, value.into()));
+        self
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
