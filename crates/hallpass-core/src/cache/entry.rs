@@ -11,8 +11,8 @@ use std::sync::Arc;
 use triomphe::ThinArc;
 
 use super::fence::{Moment, Places};
-use crate::shim::{AtomicI64, Mutex, Ordering};
 use crate::policy::Deadlines;
+use crate::shim::{AtomicI64, Mutex, Ordering};
 use crate::{
     Attributes, Authentication, Class, Client, Label, Session, SessionId, State, Timestamp, TokenHash, UserId,
 };
