@@ -26,6 +26,7 @@ mod events;
 mod follower;
 mod following;
 pub mod gathering;
+pub mod group_commit;
 mod hints;
 mod label;
 mod last_seen;

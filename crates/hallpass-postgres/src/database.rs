@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hallpass_core::group_commit::Queue;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_postgres::{Error, Row};
@@ -15,7 +16,6 @@ use crate::keys::Keys;
 use crate::lanes::{Lane, Lanes};
 use crate::series::Bounds;
 use crate::session::{Change, Durability, Session, Step};
-use crate::shared_commits::SharedCommits;
 use crate::sweep::Places;
 
 /// How often work is tried that the server rolled back because of others.
@@ -29,7 +29,8 @@ pub(crate) struct Database {
     pub(crate) lanes: Lanes,
     pub(crate) keys: Keys,
     pub(crate) swept: Places,
-    pub(crate) shared_commits: SharedCommits,
+    /// Those that wait for a commit.
+    pub(crate) revocations: Queue<Self>,
 }
 
 /// Why work was not done.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use hallpass_core::UserId;
+use hallpass_core::group_commit;
 use hallpass_core::store::{Revocation, RevokeOutcome, Target};
 use tokio::time::Instant;
 use tokio_postgres::Row;
@@ -16,7 +17,6 @@ use crate::database::Database;
 use crate::failure::Failure;
 use crate::row::Reader;
 use crate::session::{Durability, Step};
-use crate::shared_commits;
 use crate::statements::{
     ENDED_BY_MARK, LOCK_ALONE, LOCK_FOR_OTHERS, LOCK_FOR_SESSION, LOCK_FOR_USER, REVOKE_EVERYONE, REVOKE_OTHERS,
     REVOKE_SESSION, REVOKE_USER,
@@ -82,7 +82,7 @@ impl<'a> Parts<'a> {
 
 pub(crate) async fn revoke(database: &Arc<Database>, revocation: &Revocation) -> Result<RevokeOutcome, Failure> {
     let deadline = database.deadline();
-    let row = shared_commits::run(database, deadline, revocation).await?;
+    let row = group_commit::commit(database, revocation, deadline).await?;
     let read = |row| Reader::new(row, database.failures());
     let missing = || database.failures().corrupt("the row of hallpass_counter is missing; restore a backup");
     match (&revocation.target, &row) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hallpass_core::group_commit::Queue;
 use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Write,
@@ -18,7 +19,6 @@ use crate::hints::Ear;
 use crate::keys::Keys;
 use crate::lanes::Lanes;
 use crate::row::Reader;
-use crate::shared_commits::SharedCommits;
 use crate::sweep::Places;
 use crate::target::Target;
 use crate::{
@@ -52,14 +52,8 @@ impl PostgresStore {
         let checks = Checks::start(&connector);
         let lanes = Lanes::start(&connector, options.lanes());
         let ear = Ear::new(&connector, &keys);
-        let database = Database {
-            connector,
-            checks,
-            lanes,
-            keys,
-            swept: Places::default(),
-            shared_commits: SharedCommits::default(),
-        };
+        let database =
+            Database { connector, checks, lanes, keys, swept: Places::default(), revocations: Queue::default() };
         // What is wrong with every connection, the encoding for instance, is said now.
         let deadline = database.deadline();
         database.checks.ready(deadline).await?;
