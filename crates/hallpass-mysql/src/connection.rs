@@ -86,10 +86,15 @@ impl Connection {
         Ok(self.conn.affected_rows())
     }
 
+    /// The rows that a statement whose values stand in its text answers.
+    pub(crate) async fn rows_of_text(&mut self, sql: String) -> Result<Vec<Columns>, Fault> {
+        let rows: Vec<Row> = self.conn.query(sql).await?;
+        Ok(rows.into_iter().map(Columns::of).collect())
+    }
+
     /// The ids that a statement whose values stand in its text answers.
     pub(crate) async fn ids_of_text(&mut self, sql: String) -> Result<Vec<[u8; 16]>, Fault> {
-        let rows: Vec<Row> = self.conn.query(sql).await?;
-        rows.into_iter().map(|row| Columns::of(row).array(0, "id")).collect()
+        self.rows_of_text(sql).await?.iter_mut().map(|columns| columns.array(0, "id")).collect()
     }
 
     /// What the last write answered through `LAST_INSERT_ID`.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::connection::Connection;
 use crate::failure::{Failures, Fault};
 use crate::literal::{MAX_IDS, fill, ids};
-use crate::revocation_log::{log, next_position, return_position};
+use crate::revocation_log::{log, next_position, return_positions};
 use crate::revoke::{End, end_session};
 use crate::row::{id, methods_text, number, optional_text, text, time};
 use crate::statements::{EXISTS, INSERT, LIMITED, LOCK_STRIPE, LOCK_UNENDED_ROWS};
@@ -138,7 +138,7 @@ impl Create<'_> {
             }
         }
         if spare.is_some() {
-            return_position(connection).await?;
+            return_positions(connection, 1).await?;
         }
         Ok(evicted)
     }

@@ -169,6 +169,18 @@ impl Failures {
         ))
     }
 
+    /// The same for one more caller: the driver's error stays with the first one.
+    pub(crate) fn repeated(&self, error: &StoreError) -> StoreError {
+        match error {
+            StoreError::Unavailable { message, .. } => StoreError::unavailable(message.clone()),
+            StoreError::NotWritable { message, .. } => {
+                StoreError::NotWritable { message: message.clone(), source: None }
+            }
+            StoreError::Corrupt { message, .. } => StoreError::Corrupt { message: message.clone(), source: None },
+            other => self.unavailable(&other.to_string()),
+        }
+    }
+
     pub(crate) fn unavailable(&self, what: &str) -> StoreError {
         StoreError::unavailable(format!("{}: {what}", self.place))
     }

@@ -24,12 +24,25 @@ pub(crate) fn ids<'a>(ids: impl IntoIterator<Item = &'a [u8; 16]>) -> String {
     text
 }
 
+/// `CASE s.id WHEN x'…' THEN … END`, to give each row a value of its own.
+pub(crate) fn by_id<'a>(values: impl IntoIterator<Item = (&'a [u8; 16], String)>) -> String {
+    let mut text = String::from("CASE s.id");
+    for (id, value) in values {
+        text.push_str(" WHEN ");
+        push_bytes(&mut text, id);
+        text.push_str(" THEN ");
+        text.push_str(&value);
+    }
+    text.push_str(" END");
+    text
+}
+
 /// Puts values in the place of their names, for example of `{ids}`.
 pub(crate) fn fill(statement: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(statement.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-pub(crate) fn push_bytes(text: &mut String, bytes: &[u8]) {
+fn push_bytes(text: &mut String, bytes: &[u8]) {
     text.push_str("x'");
     for byte in bytes {
         // Writing to a string cannot fail.
@@ -47,6 +60,11 @@ mod tests {
         assert_eq!(bytes(b"' OR 1; --"), "x'27204f5220313b202d2d'");
         assert_eq!(bytes(b""), "x''");
         let filled = fill("IN ({ids}) = {at}", &[("{ids}", &ids([&[1; 16], &[0xff; 16]])), ("{at}", "7")]);
+        let by_id = by_id([(&[1; 16], bytes(b"' OR")), (&[0xff; 16], String::from("7"))]);
+        assert_eq!(
+            by_id,
+            "CASE s.id WHEN x'01010101010101010101010101010101' THEN x'27204f52' WHEN x'ffffffffffffffffffffffffffffffff' THEN 7 END"
+        );
         assert_eq!(filled, "IN (x'01010101010101010101010101010101',x'ffffffffffffffffffffffffffffffff') = 7");
     }
 }

@@ -8,7 +8,7 @@ use mysql_async::Value;
 use crate::connection::Connection;
 use crate::failure::Fault;
 use crate::row::{self, Columns, number, text, time};
-use crate::statements::{CHANGES, LOG, LOG_CHANGED, NEXT_POSITION, RETURN_POSITION};
+use crate::statements::{CHANGES, LOG, LOG_CHANGED, NEXT_POSITIONS, RETURN_POSITIONS};
 use crate::work::Read;
 
 /// The most entries of one answer.
@@ -16,15 +16,21 @@ const MAX_ENTRIES: u32 = 10_000;
 
 /// Takes the next position. From here to the commit no other revocation, and no creation, gets past the counter.
 pub(crate) async fn next_position(connection: &mut Connection) -> Result<u64, Fault> {
-    if connection.write(NEXT_POSITION, Vec::new()).await? != 1 {
-        return Err(Fault::Unreadable("hallpass_counter.n"));
-    }
-    Ok(connection.answered())
+    next_positions(connection, 1).await
 }
 
-/// Puts the position that this transaction took last back, not logged.
-pub(crate) async fn return_position(connection: &mut Connection) -> Result<(), Fault> {
-    connection.write(RETURN_POSITION, Vec::new()).await.map(drop)
+/// Takes the next positions, so many; the first of them.
+pub(crate) async fn next_positions(connection: &mut Connection, count: u64) -> Result<u64, Fault> {
+    if connection.write(NEXT_POSITIONS, vec![number(count)]).await? != 1 {
+        return Err(Fault::Unreadable("hallpass_counter.n"));
+    }
+    let before = connection.answered().checked_sub(count).ok_or(Fault::Unreadable("hallpass_counter.n"))?;
+    Ok(before + 1)
+}
+
+/// Puts the positions that this transaction took last back, so many, not logged.
+pub(crate) async fn return_positions(connection: &mut Connection, count: u64) -> Result<(), Fault> {
+    connection.write(RETURN_POSITIONS, vec![number(count)]).await.map(drop)
 }
 
 /// Writes the entry of a position that this transaction took.
@@ -41,7 +47,7 @@ pub(crate) async fn log(
         ChangeKind::Everyone => ("everyone", Value::NULL, Value::NULL),
         other => return Err(Fault::Other(format!("this store cannot log {other:?}; use a newer one"))),
     };
-    let values = vec![number(position), text(name), session, user, nonce()?, time(at)];
+    let values = vec![number(position), text(name), session, user, nonce()?.as_slice().into(), time(at)];
     connection.write(LOG, values).await.map(drop)
 }
 
@@ -49,14 +55,15 @@ pub(crate) async fn log(
 /// rolled back.
 pub(crate) async fn append_changed(connection: &mut Connection, id: SessionId, at: Timestamp) -> Result<bool, Fault> {
     let position = next_position(connection).await?;
-    let values = vec![number(position), nonce()?, time(at), row::id(id)];
+    let values = vec![number(position), nonce()?.as_slice().into(), time(at), row::id(id)];
     Ok(connection.write(LOG_CHANGED, values).await? > 0)
 }
 
-fn nonce() -> Result<Value, Fault> {
+/// Tells an entry from another one at its position.
+pub(crate) fn nonce() -> Result<[u8; 8], Fault> {
     let mut nonce = [0; 8];
     OsEntropy.fill(&mut nonce).map_err(|error| Fault::Other(error.to_string()))?;
-    Ok(nonce.as_slice().into())
+    Ok(nonce)
 }
 
 /// The log after a position.

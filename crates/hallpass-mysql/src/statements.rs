@@ -7,7 +7,7 @@
 //! # Locks
 //!
 //! Every transaction locks in this order, so that none waits in a circle: a stripe for a limit, the first mark, sessions through their primary key
-//! in the order of their ids, the counter. Two exceptions never wait: a sweep passes over rows that others hold (`SKIP LOCKED`), and the
+//! in the order of their ids, the counter. Two exceptions never wait: a sweep, and revocations that go together, pass over rows that others hold (`SKIP LOCKED`), and the
 //! subqueries on marks are consistent reads without locks, because the connection is READ COMMITTED and the statement is no `UPDATE` of several
 //! tables. Deadlocks that remain (two creations with one id) are tried again.
 
@@ -156,6 +156,27 @@ pub const END: &str = concat!(
     unended!()
 );
 
+/// Locks those of the sessions that have not ended, in the order of their ids, passing over those that others hold: nobody among many has to wait for a lock
+/// that concerns one.
+pub const LOCK_FREE: &str = concat!(
+    "SELECT s.id, s.user_id, s.idle_expires_at, s.absolute_expires_at FROM hallpass_sessions s FORCE INDEX (PRIMARY) \
+     WHERE s.id IN ({ids}) AND ",
+    unended!(),
+    " ORDER BY s.id FOR UPDATE SKIP LOCKED"
+);
+
+/// Which of the sessions have not ended.
+pub const UNENDED: &str =
+    concat!("SELECT s.id FROM hallpass_sessions s FORCE INDEX (PRIMARY) WHERE s.id IN ({ids}) AND ", unended!());
+
+/// Ends sessions that have not ended, each by a revocation of its own: the values are `CASE s.id WHEN … THEN … END`.
+pub const END_EACH: &str = concat!(
+    "UPDATE hallpass_sessions AS s FORCE INDEX (PRIMARY) SET s.ended = 1, s.due_at = NULL, s.ended_at = {at}, s.ended_position = {n}, \
+     s.ended_by_kind = {by_kind}, s.ended_by = {by_name}, s.ended_reason = {reason} WHERE s.id IN ({ids}) AND ",
+    unended!(),
+    " ORDER BY s.id"
+);
+
 /// Writes the end by a mark into rows that lie behind it.
 pub const END_BY_MARK: &str = "UPDATE hallpass_sessions AS s FORCE INDEX (PRIMARY) SET s.ended = 1, s.due_at = NULL, s.ended_at = {at}, \
      s.ended_position = {n}, s.ended_by_kind = {by_kind}, s.ended_by = {by_name}, s.ended_reason = {reason} \
@@ -164,16 +185,19 @@ pub const END_BY_MARK: &str = "UPDATE hallpass_sessions AS s FORCE INDEX (PRIMAR
 /// Lifts the session that stays over the mark that ends the others.
 pub const RAISE_EPOCH: &str = "UPDATE hallpass_sessions SET epoch = ? WHERE id = ? AND ended = 0";
 
-/// The next log position, answered as the last inserted id. The counter stays locked until the commit, so positions are in commit order and
-/// have no gaps.
-pub const NEXT_POSITION: &str = "UPDATE hallpass_counter SET n = LAST_INSERT_ID(n + 1) WHERE one = 1";
+/// The next log positions, so many; the last of them is answered as the last inserted id. The counter stays locked until the commit, so positions are in
+/// commit order and have no gaps.
+pub const NEXT_POSITIONS: &str = "UPDATE hallpass_counter SET n = LAST_INSERT_ID(n + ?) WHERE one = 1";
 
-/// Puts a position back that the same transaction took and did not log.
-pub const RETURN_POSITION: &str = "UPDATE hallpass_counter SET n = n - 1 WHERE one = 1";
+/// Puts positions back that the same transaction took last and did not log.
+pub const RETURN_POSITIONS: &str = "UPDATE hallpass_counter SET n = n - ? WHERE one = 1";
 
 /// An entry of the log.
 pub const LOG: &str =
     "INSERT INTO hallpass_revocations (n, kind, session_id, user_id, nonce, at) VALUES (?, ?, ?, ?, ?, ?)";
+
+/// Entries of sessions that ended: `{entries}` is `(n, 'ended', session, nonce, at)` for each.
+pub const LOG_EACH: &str = "INSERT INTO hallpass_revocations (n, kind, session_id, nonce, at) VALUES {entries}";
 
 /// An entry that a session lives on changed, if it still does: nobody can end it while the position is taken.
 pub const LOG_CHANGED: &str = concat!(
@@ -353,11 +377,15 @@ pub const ALL: &[(&str, &str)] = &[
     ("TOUCH", TOUCH),
     ("LOCK_UNENDED", LOCK_UNENDED),
     ("END", END),
+    ("LOCK_FREE", LOCK_FREE),
+    ("UNENDED", UNENDED),
+    ("END_EACH", END_EACH),
     ("END_BY_MARK", END_BY_MARK),
     ("RAISE_EPOCH", RAISE_EPOCH),
-    ("NEXT_POSITION", NEXT_POSITION),
-    ("RETURN_POSITION", RETURN_POSITION),
+    ("NEXT_POSITIONS", NEXT_POSITIONS),
+    ("RETURN_POSITIONS", RETURN_POSITIONS),
     ("LOG", LOG),
+    ("LOG_EACH", LOG_EACH),
     ("LOG_CHANGED", LOG_CHANGED),
     ("MARK", MARK),
     ("ANY_UNENDED", ANY_UNENDED),

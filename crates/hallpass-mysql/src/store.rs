@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hallpass_core::group_commit;
 use hallpass_core::store::{
     Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, Store, Sweep, Swept, Target, Write,
@@ -27,6 +28,7 @@ use crate::revocation_log::ChangesSince;
 use crate::revoke::{CountEnded, Effect};
 use crate::server::Server;
 use crate::settle::{AnyMark, Settle};
+use crate::shared_commits::SharedCommits;
 use crate::sweep::{Reached, SweepEnded, SweepLog, Sweepable, expired};
 use crate::touch::Touch;
 use crate::work::{Database, Patience};
@@ -37,6 +39,7 @@ use crate::work::{Database, Patience};
 #[derive(Debug)]
 pub struct MysqlStore {
     database: Database,
+    revocations: Arc<SharedCommits>,
     queues: Queues,
     reached: Reached,
     migrated: (u32, u32),
@@ -64,7 +67,8 @@ impl MysqlStore {
         let migrated = migrate(&database.pool).await?;
         // What the tables hold is read at once: a mistake shows at the start and not with the first request.
         database.read(Patience::Call, &AnyMark).await?;
-        Ok(Self { database, queues: Queues::default(), reached: Reached::default(), migrated })
+        let revocations = Arc::new(SharedCommits::of(database.clone()));
+        Ok(Self { database, revocations, queues: Queues::default(), reached: Reached::default(), migrated })
     }
 
     /// The schema versions before and after connecting migrated it; 0 before for a new database.
@@ -160,7 +164,14 @@ impl Store for MysqlStore {
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<RevokeOutcome, StoreError> {
-        let position = match self.database.write(Patience::Call, revocation).await? {
+        let effect = match revocation.target {
+            Target::Session { .. } => {
+                let deadline = Instant::now() + self.database.limit(Patience::Call);
+                group_commit::commit(&self.revocations, revocation, deadline).await?
+            }
+            _ => self.database.write(Patience::Call, revocation).await?,
+        };
+        let position = match effect {
             Effect::Known(outcome) => return Ok(outcome),
             Effect::Marked(position) => position,
         };

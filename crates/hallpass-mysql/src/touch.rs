@@ -1,14 +1,13 @@
 //! Moving last-seen times forward.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use hallpass_core::Timestamp;
 use hallpass_core::store::LastSeen;
 
 use crate::connection::Connection;
 use crate::failure::Fault;
-use crate::literal::{fill, ids, push_bytes};
+use crate::literal::{by_id, fill, ids};
 use crate::statements::TOUCH;
 use crate::work::{Ending, Transaction};
 
@@ -43,14 +42,7 @@ impl Transaction for Touch {
         let now = self.now.as_millis().to_string();
         let mut changed = 0;
         for rows in self.times.chunks(ROWS) {
-            let mut times = String::from("CASE s.id");
-            for (id, at) in rows {
-                times.push_str(" WHEN ");
-                push_bytes(&mut times, id);
-                // Writing to a string cannot fail.
-                let _ = write!(times, " THEN {at}");
-            }
-            times.push_str(" END");
+            let times = by_id(rows.iter().map(|(id, at)| (id, at.to_string())));
             let ids = ids(rows.iter().map(|(id, _)| id));
             changed +=
                 connection.write_text(fill(TOUCH, &[("{times}", &times), ("{ids}", &ids), ("{now}", &now)])).await?;

@@ -55,6 +55,16 @@ enum Failed {
     Before(Fault),
     /// It may have been committed.
     Unknown(Fault),
+    /// There was no answer in time. Unless the commit was on its way, the server undoes it when the connection is closed.
+    TimedOut,
+}
+
+/// Why a transaction that is tried only once has no answer.
+pub(crate) enum Refusal {
+    /// Nothing of it holds.
+    Undone(Fault),
+    /// It may hold.
+    Unknown(StoreError),
 }
 
 /// The pool, and how work runs on it.
@@ -103,42 +113,68 @@ impl Database {
     }
 
     pub(crate) async fn write<T: Transaction>(&self, patience: Patience, work: &T) -> Result<T::Answer, StoreError> {
-        let limit = self.limit(patience);
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + self.limit(patience);
+        self.write_until(deadline, patience, work).await
+    }
+
+    /// [`Self::write`] as a part of a call that began before.
+    pub(crate) async fn write_until<T: Transaction>(
+        &self,
+        deadline: Instant,
+        patience: Patience,
+        work: &T,
+    ) -> Result<T::Answer, StoreError> {
         let mut attempt = 1;
         loop {
             let mut lease = self.pool.take(deadline).await?;
-            let outcome = match lease.connection() {
-                Ok(connection) => timeout_at(deadline, in_transaction(connection, work)).await,
-                Err(fault) => Ok(Err(Failed::Before(fault))),
-            };
-            let fault = match outcome {
-                Ok(Ok(answer)) => {
+            let fault = match attempted(&mut lease, deadline, work).await {
+                Ok(answer) => {
                     lease.give_back();
                     return Ok(answer);
                 }
-                Ok(Err(Failed::Before(fault))) => fault,
-                Ok(Err(Failed::Unknown(fault))) => {
+                Err(Failed::Before(fault)) => fault,
+                Err(failed) => {
                     lease.distrust();
-                    return Err(self.pool.failures.explain(fault));
-                }
-                // The connection is closed with its transaction open: unless the commit was on its way, the server undoes it.
-                Err(_) => {
-                    lease.distrust();
-                    return Err(self.pool.failures.timed_out("writing", limit));
+                    return Err(self.unknown(failed, patience));
                 }
             };
             let again = self.may_try_again(&fault, &lease, attempt);
-            if fault.is_connection_lost() {
-                lease.distrust();
-            } else {
-                self.undo(lease, deadline).await;
-            }
+            self.undo(lease, &fault, deadline).await;
             if !again {
                 return Err(self.pool.failures.explain(fault));
             }
             self.pause(&fault, attempt).await;
             attempt += 1;
+        }
+    }
+
+    /// Writes for several callers. Never tried again, since each of them can do so alone; what the server undid, it tells.
+    pub(crate) async fn write_once<T: Transaction>(
+        &self,
+        mut lease: Lease,
+        deadline: Instant,
+        work: &T,
+    ) -> Result<T::Answer, Refusal> {
+        match attempted(&mut lease, deadline, work).await {
+            Ok(answer) => {
+                lease.give_back();
+                Ok(answer)
+            }
+            Err(Failed::Before(fault)) => {
+                self.undo(lease, &fault, deadline).await;
+                Err(Refusal::Undone(fault))
+            }
+            Err(failed) => {
+                lease.distrust();
+                Err(Refusal::Unknown(self.unknown(failed, Patience::Call)))
+            }
+        }
+    }
+
+    fn unknown(&self, failed: Failed, patience: Patience) -> StoreError {
+        match failed {
+            Failed::Before(fault) | Failed::Unknown(fault) => self.pool.failures.explain(fault),
+            Failed::TimedOut => self.pool.failures.timed_out("writing", self.limit(patience)),
         }
     }
 
@@ -163,12 +199,20 @@ impl Database {
     }
 
     /// Undoes what a failed transaction wrote, by which the connection is good for other work; otherwise it is closed.
-    async fn undo(&self, mut lease: Lease, deadline: Instant) {
+    async fn undo(&self, mut lease: Lease, fault: &Fault, deadline: Instant) {
+        if fault.is_connection_lost() {
+            return lease.distrust();
+        }
         let Ok(connection) = lease.connection() else { return };
         if matches!(timeout_at(deadline, connection.roll_back()).await, Ok(Ok(()))) {
             lease.give_back();
         }
     }
+}
+
+async fn attempted<T: Transaction>(lease: &mut Lease, deadline: Instant, work: &T) -> Result<T::Answer, Failed> {
+    let connection = lease.connection().map_err(Failed::Before)?;
+    timeout_at(deadline, in_transaction(connection, work)).await.unwrap_or(Err(Failed::TimedOut))
 }
 
 async fn in_transaction<T: Transaction>(connection: &mut Connection, work: &T) -> Result<T::Answer, Failed> {

@@ -5,13 +5,16 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use common::{NOW, fresh_database, record, revocation, small, user};
+use common::{NOW, beside, fresh_database, record, revocation, small, until, user, waiting};
 use hallpass_core::store::{Created, Target};
 use hallpass_core::{State, Store as _, StoreError};
 use hallpass_mysql::MysqlStore;
+use mysql_async::prelude::Queryable as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 /// Passes everything on; once armed, it closes a connection right after its commit has been passed on.
 #[derive(Default)]
@@ -92,4 +95,57 @@ async fn a_commit_whose_answer_is_lost_is_sent_once() {
     }
     let changes = beside.changes_since(0, 100).await.unwrap();
     assert_eq!((changes.head, changes.entries.len()), (10, 10), "each session ended once");
+}
+
+/// Of several that go together nobody knows either, so each is told so, and none is tried again: neither together nor alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_commit_whose_answer_is_lost_is_sent_once() {
+    let url = fresh_database().await;
+    let direct = MysqlStore::connect(&url, small()).await.unwrap();
+    let proxy = Arc::new(Proxy::default());
+    let store = Arc::new(MysqlStore::connect(&proxy.before(&url).await, small()).await.unwrap());
+    let mut holder = beside(&url).await;
+    for round in 0..5 {
+        let mut all = Vec::new();
+        for n in 0..8 {
+            let new = record(&user(&format!("user {n}")), NOW);
+            direct.create(&new, NOW, None).await.unwrap();
+            all.push(new.session.id);
+        }
+        holder.query_drop("START TRANSACTION").await.unwrap();
+        holder.query_drop("SELECT n FROM hallpass_counter FOR UPDATE").await.unwrap();
+        let mut asked = Vec::new();
+        for id in &all {
+            let (store, revocation) = (Arc::clone(&store), revocation(Target::Session { id: *id, owner: None }, NOW));
+            let mut asking = Box::pin(async move { store.revoke(&revocation).await });
+            // In this order: the first goes alone, and the others wait for it.
+            assert!(timeout(Duration::ZERO, &mut asking).await.is_err());
+            asked.push(asking);
+        }
+        let asked: Vec<_> = asked.into_iter().map(tokio::spawn).collect();
+        until("two transactions wait", async || waiting(&mut holder).await == 2).await;
+        proxy.armed.store(true, Ordering::SeqCst);
+        let before = proxy.commits.load(Ordering::SeqCst);
+        holder.query_drop("COMMIT").await.unwrap();
+        for (n, asked) in asked.into_iter().enumerate() {
+            let answer = asked.await.unwrap();
+            assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "round {round}, {n}: {answer:?}");
+            let error = answer.unwrap_err().to_string();
+            assert!(error.contains("127.0.0.1"), "it names the place: {error}");
+        }
+        assert_eq!(
+            proxy.commits.load(Ordering::SeqCst) - before,
+            2,
+            "round {round}: the first one's, and that of the others"
+        );
+        proxy.armed.store(false, Ordering::SeqCst);
+        // Whatever became of it, asking again is safe.
+        for id in all {
+            let outcome = store.revoke(&revocation(Target::Session { id, owner: None }, NOW)).await.unwrap();
+            assert!(outcome.ended.is_some_and(|ended| ended < 2), "round {round}: {outcome:?}");
+            assert_ne!(direct.find(id).await.unwrap().unwrap().session.state, State::Live, "round {round}");
+        }
+    }
+    let changes = direct.changes_since(0, 100).await.unwrap();
+    assert_eq!((changes.head, changes.entries.len()), (40, 40), "each session ended once");
 }

@@ -30,6 +30,14 @@ impl Instance {
         services(&["restart", &self.directory]).await;
     }
 
+    pub(crate) async fn freeze(&self) {
+        services(&["freeze", &self.directory]).await;
+    }
+
+    pub(crate) async fn thaw(&self) {
+        services(&["thaw", &self.directory]).await;
+    }
+
     /// Nothing passes either way, and nobody is told.
     pub(crate) async fn cut(&self) {
         services(&["cut", &self.directory, "--black-hole"]).await;

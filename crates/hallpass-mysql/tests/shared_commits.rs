@@ -1,0 +1,562 @@
+//! Revocations that come at once share their commits, and nothing else.
+#![expect(clippy::unwrap_used, reason = "a test stops at what should not fail")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::instance::Instance;
+use common::{DAY, NOW, beside, fresh_database_at, record, revocation, small, until, user};
+use hallpass_core::store::{Change, ChangeKind, Record, Revocation, RevokeOutcome, Target};
+use hallpass_core::{Actor, EndReason, SessionId, State, Store as _, StoreError};
+use hallpass_mysql::{MysqlOptions, MysqlStore};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+const NOTHING: RevokeOutcome = RevokeOutcome { ended: Some(0), position: 0 };
+
+const fn ended(position: u64) -> RevokeOutcome {
+    RevokeOutcome { ended: Some(1), position }
+}
+
+/// With several connections.
+fn several() -> MysqlOptions {
+    MysqlOptions { connections: 8, ..small() }
+}
+
+async fn store() -> (String, Arc<MysqlStore>) {
+    let url = common::fresh_database().await;
+    let store = MysqlStore::connect(&url, several()).await.unwrap();
+    (url, Arc::new(store))
+}
+
+async fn sessions(store: &MysqlStore, count: usize) -> Vec<Record> {
+    let mut all = Vec::new();
+    for n in 0..count {
+        let new = record(&user(&format!("user {n}")), NOW);
+        store.create(&new, NOW, None).await.unwrap();
+        all.push(new);
+    }
+    all
+}
+
+fn one(record: &Record) -> Target {
+    Target::Session { id: record.session.id, owner: None }
+}
+
+async fn has_ended(store: &MysqlStore, id: SessionId) -> bool {
+    matches!(store.find(id).await.unwrap().unwrap().session.state, State::Ended(_))
+}
+
+type Revoking = JoinHandle<Result<RevokeOutcome, StoreError>>;
+
+fn revoking(store: &Arc<MysqlStore>, target: Target) -> Revoking {
+    let store = Arc::clone(store);
+    tokio::spawn(async move { store.revoke(&revocation(target, NOW)).await })
+}
+
+/// In this order, and each before the one before has an answer: the first one goes alone, and the others wait for it.
+async fn all_at_once(store: &Arc<MysqlStore>, revocations: impl IntoIterator<Item = Revocation>) -> Vec<Revoking> {
+    let mut asked = Vec::new();
+    for revocation in revocations {
+        let store = Arc::clone(store);
+        let mut asking = Box::pin(async move { store.revoke(&revocation).await });
+        assert!(timeout(Duration::ZERO, &mut asking).await.is_err());
+        asked.push(asking);
+    }
+    asked.into_iter().map(tokio::spawn).collect()
+}
+
+/// [`all_at_once`] while the counter is locked, until there are two transactions: that of the first one, and that of the others.
+async fn in_two_transactions(
+    store: &Arc<MysqlStore>,
+    holder: &mut Conn,
+    revocations: impl IntoIterator<Item = Revocation>,
+) -> Vec<Revoking> {
+    lock_counter(holder).await;
+    let asked = all_at_once(store, revocations).await;
+    until_waiting(holder, 2).await;
+    assert!(asked.iter().all(|one| !one.is_finished()));
+    asked
+}
+
+fn each(records: &[Record]) -> impl Iterator<Item = Revocation> {
+    records.iter().map(|record| revocation(one(record), NOW))
+}
+
+/// Keeps everything that is logged from going on.
+async fn lock_counter(holder: &mut Conn) {
+    holder.query_drop("START TRANSACTION").await.unwrap();
+    holder.query_drop("SELECT n FROM hallpass_counter FOR UPDATE").await.unwrap();
+}
+
+/// Until so many statements of the store wait for a lock, however many callers it has. By the list of processes: `INNODB_TRX` is a copy that is renewed only when
+/// nobody has looked for a while, and these tests all look at once.
+async fn until_waiting(holder: &mut Conn, count: u64) {
+    let sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID() \
+               AND COMMAND IN ('Query', 'Execute') AND TIME_MS > 100";
+    until("they wait", async || holder.query_first::<u64, _>(sql).await.unwrap() == Some(count)).await;
+}
+
+/// The log from its beginning, without a gap.
+async fn log(store: &MysqlStore) -> Vec<Change> {
+    let changes = store.changes_since(0, 1_000).await.unwrap();
+    let positions: Vec<u64> = changes.entries.iter().map(|change| change.position).collect();
+    assert_eq!(positions, (1..=changes.head).collect::<Vec<u64>>());
+    changes.entries
+}
+
+/// Each outcome is the place of its session in the log.
+async fn are_logged(store: &MysqlStore, outcomes: &[(SessionId, RevokeOutcome)]) {
+    let log = log(store).await;
+    assert_eq!(log.len(), outcomes.len());
+    for (id, outcome) in outcomes {
+        let at = usize::try_from(outcome.position).unwrap() - 1;
+        assert_eq!(log[at].kind, ChangeKind::Ended(*id), "{outcome:?}");
+        assert!(has_ended(store, *id).await);
+    }
+}
+
+/// How many transactions a server of one's own has committed.
+async fn commits(conn: &mut Conn) -> u64 {
+    let row: Option<(String, u64)> = conn.query_first("SHOW GLOBAL STATUS LIKE 'Com_commit'").await.unwrap();
+    row.unwrap().1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_take_few_commits_and_a_position_each() {
+    let instance = Instance::start().await;
+    let url = fresh_database_at(&instance.direct).await;
+    let store = Arc::new(MysqlStore::connect(&url, several()).await.unwrap());
+    let mut conn = beside(&url).await;
+    let all = sessions(&store, 200).await;
+    let before = commits(&mut conn).await;
+    let revoking: Vec<Revoking> = all.iter().map(|record| revoking(&store, one(record))).collect();
+    let mut outcomes = Vec::new();
+    for (record, revoking) in all.iter().zip(revoking) {
+        let outcome = revoking.await.unwrap().unwrap();
+        assert_eq!(outcome.ended, Some(1));
+        outcomes.push((record.session.id, outcome));
+    }
+    let took = commits(&mut conn).await - before;
+    println!("{took} commits");
+    assert!((4..=20).contains(&took), "{took} commits for 200 revocations, 64 in one at most");
+    are_logged(&store, &outcomes).await;
+}
+
+/// What each asks for: the number of a session, whether as its owner, and what it is told.
+#[derive(Clone, Copy)]
+enum Asks {
+    Anybody(usize),
+    Owner(usize),
+    Stranger(usize),
+    Unknown,
+}
+
+async fn outcomes(
+    store: &Arc<MysqlStore>,
+    all: &[Record],
+    asked: &[Asks],
+    at_once: Option<&mut Conn>,
+) -> Vec<RevokeOutcome> {
+    let target = |asks: &Asks| match asks {
+        Asks::Anybody(n) => one(&all[*n]),
+        Asks::Owner(n) => Target::Session { id: all[*n].session.id, owner: Some(all[*n].session.user.clone()) },
+        Asks::Stranger(n) => Target::Session { id: all[*n].session.id, owner: Some(user("stranger")) },
+        Asks::Unknown => one(&record(&user("nobody"), NOW)),
+    };
+    let mut outcomes = Vec::new();
+    if let Some(holder) = at_once {
+        let revocations = [one(&all[0])].into_iter().chain(asked.iter().map(target));
+        let revocations = revocations.map(|target| revocation(target, NOW));
+        let running = in_two_transactions(store, holder, revocations).await;
+        holder.query_drop("COMMIT").await.unwrap();
+        for one in running {
+            outcomes.push(one.await.unwrap().unwrap());
+        }
+    } else {
+        outcomes.push(store.revoke(&revocation(one(&all[0]), NOW)).await.unwrap());
+        for asks in asked {
+            outcomes.push(store.revoke(&revocation(target(asks), NOW)).await.unwrap());
+        }
+    }
+    outcomes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_is_told_what_it_would_be_told_alone() {
+    use Asks::{Anybody, Owner, Stranger, Unknown};
+    // 4 has ended, 5 is behind a mark, 6 is past its idle deadline and 7 past its absolute one.
+    let asked = [
+        Unknown,
+        Stranger(1),
+        Owner(1),
+        Anybody(1),
+        Anybody(2),
+        Stranger(2),
+        Stranger(3),
+        Anybody(4),
+        Owner(5),
+        Owner(6),
+        Anybody(7),
+        Anybody(2),
+        Stranger(8),
+        Anybody(8),
+    ];
+    let mut told = Vec::new();
+    for together in [false, true] {
+        let (url, store) = store().await;
+        let mut holder = beside(&url).await;
+        let mut all = sessions(&store, 6).await;
+        for (idle, absolute) in [(NOW, NOW.plus(DAY)), (NOW, NOW), (NOW.plus(DAY), NOW.plus(DAY))] {
+            let mut new = record(&user("expires"), NOW);
+            (new.session.idle_expires_at, new.session.absolute_expires_at) = (idle, absolute);
+            store.create(&new, NOW, None).await.unwrap();
+            all.push(new);
+        }
+        // A deadline that a stored row cannot have otherwise: the idle one lies ahead and the absolute one does not.
+        holder
+            .exec_drop(
+                "UPDATE hallpass_sessions SET idle_expires_at = ? WHERE id = ?",
+                (NOW.plus(DAY).as_millis(), all[7].session.id.as_bytes().as_slice()),
+            )
+            .await
+            .unwrap();
+        store.revoke(&revocation(one(&all[4]), NOW)).await.unwrap();
+        store.revoke(&revocation(Target::User(all[5].session.user.clone()), NOW)).await.unwrap();
+        let outcomes = outcomes(&store, &all, &asked, together.then_some(&mut holder)).await;
+        let mut kinds = Vec::new();
+        for change in log(&store).await {
+            kinds.push(match change.kind {
+                ChangeKind::Ended(id) => all.iter().position(|record| record.session.id == id),
+                _ => None,
+            });
+        }
+        let mut states = Vec::new();
+        for record in &all {
+            states.push(store.find(record.session.id).await.unwrap().unwrap().session.state);
+        }
+        told.push((outcomes, kinds, states));
+    }
+    let (alone, together) = (&told[0], &told[1]);
+    let expected = [
+        ended(3),
+        NOTHING,
+        NOTHING,
+        ended(4),
+        NOTHING,
+        ended(5),
+        NOTHING,
+        NOTHING,
+        NOTHING,
+        NOTHING,
+        RevokeOutcome { ended: Some(0), position: 6 },
+        RevokeOutcome { ended: Some(0), position: 7 },
+        NOTHING,
+        NOTHING,
+        ended(8),
+    ];
+    assert_eq!(alone.0, expected);
+    assert_eq!(together, alone);
+}
+
+/// By whom, why and when: of each its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_end_keeps_its_own_time_actor_and_reason() {
+    let (url, store) = store().await;
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 4).await;
+    let reasons = [EndReason::SignedOut, EndReason::RevokedUser, EndReason::Limit, EndReason::Revoked];
+    let mut revocations = Vec::new();
+    for (n, (record, reason)) in all.iter().zip(reasons).enumerate() {
+        let now = NOW.plus(Duration::from_secs(n as u64));
+        let by = Actor::operator(format!("{n}'); --"));
+        revocations.push(Revocation { target: one(record), now, by, reason });
+    }
+    let running = in_two_transactions(&store, &mut holder, revocations.clone()).await;
+    holder.query_drop("COMMIT").await.unwrap();
+    for ((record, revocation), running) in all.iter().zip(revocations).zip(running) {
+        let outcome = running.await.unwrap().unwrap();
+        let State::Ended(end) = store.find(record.session.id).await.unwrap().unwrap().session.state else {
+            unreachable!("it ended")
+        };
+        assert_eq!((end.at, &end.by, end.reason), (revocation.now, &revocation.by, revocation.reason));
+        let entry = &log(&store).await[usize::try_from(outcome.position).unwrap() - 1];
+        assert_eq!((entry.at, &entry.kind), (revocation.now, &ChangeKind::Ended(record.session.id)));
+        let at: Option<u64> = holder
+            .exec_first(
+                "SELECT ended_position FROM hallpass_sessions WHERE id = ? AND due_at IS NULL",
+                (record.session.id.as_bytes().as_slice(),),
+            )
+            .await
+            .unwrap();
+        assert_eq!(at, Some(outcome.position));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gave_up_while_waiting_is_left_out() {
+    let (url, store) = store().await;
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 3).await;
+    let second = revocation(one(&all[1]), NOW);
+    lock_counter(&mut holder).await;
+    let mut running = all_at_once(&store, each(&all[..1])).await;
+    assert!(timeout(Duration::ZERO, store.revoke(&second)).await.is_err());
+    running.extend(all_at_once(&store, each(&all[2..])).await);
+    until_waiting(&mut holder, 2).await;
+    // Not even its row is locked.
+    let mut locked = beside(&url).await;
+    let sql = "SELECT 1 FROM hallpass_sessions WHERE id = ? FOR UPDATE NOWAIT";
+    let free: Option<u8> = locked.exec_first(sql, (all[1].session.id.as_bytes().as_slice(),)).await.unwrap();
+    assert_eq!(free, Some(1));
+    holder.query_drop("COMMIT").await.unwrap();
+    for one in running {
+        assert_eq!(one.await.unwrap().unwrap().ended, Some(1));
+    }
+    assert!(!has_ended(&store, all[1].session.id).await, "nothing is done later");
+    assert_eq!(store.revoke(&second).await.unwrap(), ended(3));
+}
+
+/// As one that is alone: what waited for a lock is not done for a caller that has gone. The others are not stopped by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gives_up_while_the_transaction_waits_for_the_counter_is_left_out() {
+    let (url, store) = store().await;
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 6).await;
+    // One that stays asks for what one that gives up asked for before.
+    let asked = [0, 1, 3, 4, 2, 3];
+    let revocations = asked.map(|n: usize| revocation(one(&all[n]), NOW));
+    let running = in_two_transactions(&store, &mut holder, revocations).await;
+    running[1..4].iter().for_each(JoinHandle::abort);
+    let mut told = Vec::new();
+    // They are gone before the counter is free.
+    until("they are gone", async || running[1..4].iter().all(JoinHandle::is_finished)).await;
+    holder.query_drop("COMMIT").await.unwrap();
+    for (at, (n, revoking)) in asked.into_iter().zip(running).enumerate() {
+        if !(1..4).contains(&at) {
+            told.push((all[n].session.id, revoking.await.unwrap().unwrap()));
+        }
+    }
+    are_logged(&store, &told).await;
+    assert!(!has_ended(&store, all[1].session.id).await && !has_ended(&store, all[4].session.id).await);
+    assert_eq!(store.revoke(&revocation(one(&all[1]), NOW)).await.unwrap(), ended(4), "their positions were put back");
+}
+
+/// When all of them give up, the transaction ends with nothing, and the next ones go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_nobody_wants_any_more_changes_nothing() {
+    let (url, store) = store().await;
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 4).await;
+    let running = in_two_transactions(&store, &mut holder, each(&all[..3])).await;
+    running.iter().for_each(JoinHandle::abort);
+    until("they are gone", async || running.iter().all(JoinHandle::is_finished)).await;
+    holder.query_drop("COMMIT").await.unwrap();
+    until("it is over", async || common::open_transactions(&mut holder).await == 0).await;
+    assert!(log(&store).await.is_empty());
+    assert_eq!(store.revoke(&revocation(one(&all[3]), NOW)).await.unwrap(), ended(1));
+}
+
+/// Somebody's long transaction on one row holds up whoever ends that session, and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_row_is_held_does_not_hold_up_the_others() {
+    let (url, store) = store().await;
+    let (mut holder, mut row_holder) = (beside(&url).await, beside(&url).await);
+    let all = sessions(&store, 12).await;
+    row_holder.query_drop("START TRANSACTION").await.unwrap();
+    let sql = "UPDATE hallpass_sessions SET source = 'held' WHERE id = ?";
+    row_holder.exec_drop(sql, (all[5].session.id.as_bytes().as_slice(),)).await.unwrap();
+    // With the held one among the others.
+    let mut others = in_two_transactions(&store, &mut holder, each(&all)).await;
+    let held = others.remove(5);
+    holder.query_drop("COMMIT").await.unwrap();
+    let begun = Instant::now();
+    for other in others {
+        assert_eq!(other.await.unwrap().unwrap().ended, Some(1));
+    }
+    // A lock is waited for for ten seconds here.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(!held.is_finished());
+    row_holder.query_drop("COMMIT").await.unwrap();
+    assert_eq!(held.await.unwrap().unwrap(), ended(12), "it goes alone");
+}
+
+/// A row that is held when it ends a session that was asked for alone, at first: the rest go on beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_one_whose_row_is_held_does_not_hold_up_the_others() {
+    let (url, store) = store().await;
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 40).await;
+    holder.query_drop("START TRANSACTION").await.unwrap();
+    let sql = "UPDATE hallpass_sessions SET source = 'held' WHERE id = ?";
+    holder.exec_drop(sql, (all[0].session.id.as_bytes().as_slice(),)).await.unwrap();
+    let held = revoking(&store, one(&all[0]));
+    until_waiting(&mut holder, 1).await;
+    let begun = Instant::now();
+    for record in &all[1..] {
+        // One after the other: if each had to wait for the one that is stuck, it would take 2 s.
+        assert_eq!(store.revoke(&revocation(one(record), NOW)).await.unwrap().ended, Some(1));
+    }
+    println!("{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+    assert!(!held.is_finished());
+    holder.query_drop("COMMIT").await.unwrap();
+    assert_eq!(held.await.unwrap().unwrap(), ended(40));
+}
+
+/// A mark that is set while the transaction waits for the counter ends one of its sessions first: that one has nothing left to do, and the others do what they would alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_that_comes_first_costs_the_others_nothing() {
+    let (url, store) = store().await;
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 6).await;
+    let running = in_two_transactions(&store, &mut holder, each(&all)).await;
+    // As another node does when it ends all sessions of this user.
+    holder.query_drop("UPDATE hallpass_counter SET n = n + 1").await.unwrap();
+    holder
+        .query_drop("INSERT INTO hallpass_revocations (n, kind, user_id, nonce, at) VALUES (1, 'user', 'user 3', 'nonce---', 0)")
+        .await
+        .unwrap();
+    holder
+        .query_drop("INSERT INTO hallpass_marks VALUES (1, 'user 3', 0, 'operator', 'another', 'revoked_user', '')")
+        .await
+        .unwrap();
+    holder.query_drop("COMMIT").await.unwrap();
+    for (n, one) in running.into_iter().enumerate() {
+        let outcome = one.await.unwrap().unwrap();
+        assert_eq!(outcome.ended, Some(u64::from(n != 3)), "{n}");
+        assert_eq!(outcome.position == 0, n == 3, "{n}");
+    }
+    assert_eq!(log(&store).await.len(), 6, "one of them by the mark");
+    let State::Ended(end) = store.find(all[3].session.id).await.unwrap().unwrap().session.state else {
+        unreachable!("it ended")
+    };
+    assert_eq!(end.by.name, "another");
+}
+
+/// The server closes the connection before the commit was sent: nothing of it holds, and each goes alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_lost_before_the_commit_costs_nobody_the_answer() {
+    let (url, store) = store().await;
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 6).await;
+    let running = in_two_transactions(&store, &mut holder, each(&all)).await;
+    let sql = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID() \
+               AND COMMAND IN ('Query', 'Execute')";
+    let threads: Vec<u64> = holder.query(sql).await.unwrap();
+    assert_eq!(threads.len(), 2);
+    for thread in threads {
+        holder.query_drop(format!("KILL CONNECTION {thread}")).await.unwrap();
+    }
+    holder.query_drop("COMMIT").await.unwrap();
+    let mut told = Vec::new();
+    for (record, revoking) in all.iter().zip(running) {
+        told.push((record.session.id, revoking.await.unwrap().unwrap()));
+    }
+    are_logged(&store, &told).await;
+}
+
+/// The counter is not had in the time that the server lets a statement wait: each goes alone, and has it a little later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_is_not_had_in_time_is_waited_for_once_more() {
+    let url = common::fresh_database().await;
+    // A second for one statement.
+    let options = MysqlOptions { call_timeout: Duration::from_millis(3_900), ..several() };
+    let store = Arc::new(MysqlStore::connect(&url, options).await.unwrap());
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 6).await;
+    lock_counter(&mut holder).await;
+    let begun = Instant::now();
+    let running = all_at_once(&store, each(&all)).await;
+    tokio::time::sleep_until(begun + Duration::from_millis(1_500)).await;
+    holder.query_drop("COMMIT").await.unwrap();
+    let mut told = Vec::new();
+    for (record, revoking) in all.iter().zip(running) {
+        told.push((record.session.id, revoking.await.unwrap().unwrap()));
+    }
+    are_logged(&store, &told).await;
+}
+
+/// Two nodes end the same sessions, one from the front and one from the back: nobody fails, and each session is ended by one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_end_the_same_sessions_in_opposite_orders_both_succeed() {
+    let (url, here) = store().await;
+    let there = Arc::new(MysqlStore::connect(&url, several()).await.unwrap());
+    let all = sessions(&here, 120).await;
+    let mut running = Vec::new();
+    for n in 0..all.len() {
+        running.push((n, revoking(&here, one(&all[n]))));
+        let back = all.len() - 1 - n;
+        running.push((back, revoking(&there, one(&all[back]))));
+    }
+    let (mut told, mut nothing) = (Vec::new(), 0);
+    for (n, running) in running {
+        match running.await.unwrap().unwrap() {
+            NOTHING => nothing += 1,
+            outcome => told.push((all[n].session.id, outcome)),
+        }
+    }
+    assert_eq!((told.len(), nothing), (120, 120));
+    are_logged(&here, &told).await;
+}
+
+/// Short, so that the test is.
+fn quick() -> MysqlOptions {
+    MysqlOptions {
+        connect_timeout: Duration::from_secs(1),
+        acquire_timeout: Duration::from_millis(1500),
+        call_timeout: Duration::from_secs(2),
+        ..several()
+    }
+}
+
+/// A server that stops in the middle of it: everybody is told so in time, nobody is kept waiting, and nothing is done later, since no commit was sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_frozen_or_killed_keeps_nobody_waiting() {
+    let instance = Instance::start().await;
+    let url = fresh_database_at(&instance.direct).await;
+    let store = Arc::new(MysqlStore::connect(&url, quick()).await.unwrap());
+    let all = sessions(&store, 150).await;
+    for frozen in [true, false] {
+        let mut holder = beside(&url).await;
+        lock_counter(&mut holder).await;
+        let begun = Instant::now();
+        let running = all_at_once(&store, each(&all)).await;
+        // A transaction of many waits for the counter, and others for it.
+        tokio::time::sleep_until(begun + Duration::from_millis(120)).await;
+        if frozen {
+            instance.freeze().await;
+        } else {
+            instance.kill().await;
+        }
+        for running in running {
+            let answer = running.await.unwrap();
+            assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "frozen {frozen}: {answer:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_millis(3_500), "{:?}", begun.elapsed());
+        if frozen {
+            instance.thaw().await;
+        } else {
+            instance.restart().await;
+        }
+        // What the holder locked is free as well.
+        let _ = timeout(Duration::from_secs(1), holder.disconnect()).await;
+        let begun = Instant::now();
+        while store.changes_since(0, 1).await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "it does not recover");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut observer = beside(&url).await;
+        until("they are undone", async || common::open_transactions(&mut observer).await == 0).await;
+        assert!(log(&store).await.is_empty(), "nothing is done later");
+    }
+    let mut told = Vec::new();
+    for (record, running) in all.iter().zip(all_at_once(&store, each(&all)).await) {
+        told.push((record.session.id, running.await.unwrap().unwrap()));
+    }
+    are_logged(&store, &told).await;
+}
