@@ -169,7 +169,7 @@ impl Failures {
         ))
     }
 
-    /// The same for one more caller: the driver's error stays with the first one.
+    /// The same for one of several callers, without the driver's error, which cannot be copied.
     pub(crate) fn repeated(&self, error: &StoreError) -> StoreError {
         match error {
             StoreError::Unavailable { message, .. } => StoreError::unavailable(message.clone()),

@@ -313,6 +313,9 @@ async fn who_gave_up_while_waiting_is_left_out() {
     let sql = "SELECT 1 FROM hallpass_sessions WHERE id = ? FOR UPDATE NOWAIT";
     let free: Option<u8> = locked.exec_first(sql, (all[1].session.id.as_bytes().as_slice(),)).await.unwrap();
     assert_eq!(free, Some(1));
+    // Those of the others are, before the counter is: it is taken last, and for the shortest time.
+    let free: Result<Option<u8>, _> = locked.exec_first(sql, (all[2].session.id.as_bytes().as_slice(),)).await;
+    assert!(free.is_err(), "{free:?}");
     holder.query_drop("COMMIT").await.unwrap();
     for one in running {
         assert_eq!(one.await.unwrap().unwrap().ended, Some(1));
@@ -406,6 +409,31 @@ async fn a_first_one_whose_row_is_held_does_not_hold_up_the_others() {
     assert!(!held.is_finished());
     holder.query_drop("COMMIT").await.unwrap();
     assert_eq!(held.await.unwrap().unwrap(), ended(40));
+}
+
+/// However many revocations come while the counter is not to be had: half of the connections are for others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocations_that_are_stuck_leave_connections_to_checks() {
+    let url = common::fresh_database().await;
+    let store = Arc::new(MysqlStore::connect(&url, MysqlOptions { connections: 4, ..small() }).await.unwrap());
+    let mut holder = beside(&url).await;
+    let all = sessions(&store, 80).await;
+    lock_counter(&mut holder).await;
+    let mut running = Vec::new();
+    for wave in all.chunks(10) {
+        running.extend(all_at_once(&store, each(wave)).await);
+        // Longer than they wait for what is under way.
+        tokio::time::sleep(Duration::from_millis(70)).await;
+    }
+    until_waiting(&mut holder, 2).await;
+    let found = timeout(Duration::from_secs(5), store.find(all[0].session.id)).await;
+    assert!(found.is_ok_and(|found| found.unwrap().is_some()));
+    holder.query_drop("COMMIT").await.unwrap();
+    let mut told = Vec::new();
+    for (record, running) in all.iter().zip(running) {
+        told.push((record.session.id, running.await.unwrap().unwrap()));
+    }
+    are_logged(&store, &told).await;
 }
 
 /// A mark that is set while the transaction waits for the counter ends one of its sessions first: that one has nothing left to do, and the others do what they would alone.
