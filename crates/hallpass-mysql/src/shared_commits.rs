@@ -74,9 +74,10 @@ impl Committer for SharedCommits {
         let waiting = self.queue.next();
         // Whoever has less time left stops waiting by itself, and costs the others nothing.
         let Some(deadline) = waiting.iter().map(Waiting::deadline).max() else {
-            return if let Ok(lease) = lease {
-                lease.give_back()
-            };
+            if let Ok(lease) = lease {
+                lease.give_back();
+            }
+            return;
         };
         let outcome = match lease {
             Ok(lease) => self.database.write_once(lease, deadline, &Together(&waiting)).await,

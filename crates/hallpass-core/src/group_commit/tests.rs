@@ -12,6 +12,8 @@ enum Course {
     Sticks,
 }
 
+type Tell = fn(u32) -> Told<u32, &'static str>;
+
 /// Commits numbers, each commit in 10 ms.
 struct Fake {
     queue: Queue<Self>,
@@ -20,7 +22,7 @@ struct Fake {
     together: Mutex<Vec<Vec<u32>>>,
     alone: Mutex<Vec<u32>>,
     /// What those of several are told; `None` if nobody tells.
-    tell: Option<fn(u32) -> Told<u32, &'static str>>,
+    tell: Option<Tell>,
     /// A number that sticks when it goes alone.
     sticks: u32,
     course: Course,
