@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test stops at what should not fail")]
 
+pub(crate) mod at_once;
 pub(crate) mod instance;
 
 use std::sync::atomic::{AtomicU64, Ordering};
