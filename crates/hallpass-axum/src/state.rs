@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use hallpass_core::{EndReason, Ended, Invalid, Issued, Session, StoreError, Timestamp, Token, Validation};
+use hallpass_core::{
+    CachedSession, Checked, EndReason, Ended, Invalid, Issued, Session, StoreError, Timestamp, Token, Validation,
+};
 use http::header::{CACHE_CONTROL, Entry, SET_COOKIE, VARY};
 use http::{Extensions, HeaderMap, HeaderValue};
 
@@ -31,10 +33,36 @@ pub(crate) struct Exchange {
 /// What may change while the handler runs.
 #[derive(Debug, Clone, Default)]
 struct Progress {
-    session: Option<Arc<Session>>,
+    session: Holder,
     /// The token that a verb issued during this request; it takes the place of the presented one.
     issued: Option<Arc<Token>>,
     cookie: CookieChange,
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Default)]
+enum Holder {
+    /// Nobody's.
+    #[default]
+    Nobody,
+    /// That of a session which memory has accepted, and which is unpacked when somebody asks.
+    Cached(CachedSession),
+    /// That of a session which was read or made.
+    Session(Arc<Session>),
+}
+
+impl Holder {
+    fn session(&self) -> Result<Option<Arc<Session>>, Undecided> {
+        match self {
+            Self::Nobody => Ok(None),
+            Self::Cached(cached) => cached.session().map(|session| Some(Arc::clone(session))).ok_or(Undecided),
+            Self::Session(session) => Ok(Some(Arc::clone(session))),
+        }
+    }
+
+    const fn is_nobody(&self) -> bool {
+        matches!(self, Self::Nobody)
+    }
 }
 
 /// What the response does to our cookie.
@@ -65,10 +93,15 @@ impl Exchange {
     /// A request whose one token could be checked without waiting; see [`Exchange::checked`] for the others. Gives back what it was given if
     /// not.
     pub(crate) fn checked_now(web: &Web, presented: Presented) -> Result<Self, Presented> {
-        match presented.only().map(|token| web.sessions().validate_now(token)) {
+        match presented.only().map(|token| web.sessions().check_now(token)) {
             None => Ok(Self::without_session(web.clone(), presented)),
             Some(None) => Err(presented),
-            Some(Some(outcome)) => Ok(Self::decided(web.clone(), presented, outcome)),
+            Some(Some(Ok(Checked::Cached(cached)))) => {
+                let found = Progress { session: Holder::Cached(cached), ..Progress::default() };
+                Ok(Self::new(web.clone(), presented, false, found))
+            }
+            Some(Some(Ok(Checked::Read(validation)))) => Ok(Self::decided(web.clone(), presented, Ok(validation))),
+            Some(Some(Err(error))) => Ok(Self::decided(web.clone(), presented, Err(error))),
         }
     }
 
@@ -94,7 +127,7 @@ impl Exchange {
             Ok(Validation::Live { session, renewed }) => {
                 let expires_at = if renewed && has_cookie { web.sessions().cookie_expires_at(&session) } else { None };
                 let cookie = expires_at.map_or(CookieChange::Keep, CookieChange::Extend);
-                Some(Progress { session: Some(session), issued: None, cookie })
+                Some(Progress { session: Holder::Session(session), issued: None, cookie })
             }
             Ok(Validation::Invalid(reason)) => {
                 let dead = has_cookie && !has_successor(&reason);
@@ -123,7 +156,7 @@ impl Exchange {
         if self.undecided {
             return Err(Undecided);
         }
-        Ok(self.read(|progress| progress.session.clone()))
+        self.read(|progress| progress.session.session())
     }
 
     /// As [`Exchange::look`], but not from memory: what may have been accepted from there is read from the store now.
@@ -140,15 +173,15 @@ impl Exchange {
         let Some(progress) = Self::progress(&self.web, &self.presented, outcome) else { return Err(Undecided) };
         let mut now = self.change();
         // A verb of this request was first: what it left is newer than what was read.
-        if now.issued.is_some() || now.session.is_none() {
-            return Ok(now.session.clone());
+        if now.issued.is_some() || now.session.is_nobody() {
+            return now.session.session();
         }
         now.session = progress.session;
         // The layer's own check may have extended the session a moment ago: its cookie still has to go out.
-        if !matches!((&progress.cookie, &now.session), (CookieChange::Keep, Some(_))) {
+        if now.session.is_nobody() || !matches!(progress.cookie, CookieChange::Keep) {
             now.cookie = progress.cookie;
         }
-        Ok(now.session.clone())
+        now.session.session()
     }
 
     /// The token that a verb issued during this request.
@@ -162,7 +195,7 @@ impl Exchange {
         let token = Arc::new(issued.token);
         let expires_at = self.web.sessions().cookie_expires_at(&session);
         let mut progress = self.change();
-        progress.session = Some(Arc::clone(&session));
+        progress.session = Holder::Session(Arc::clone(&session));
         progress.issued = Some(Arc::clone(&token));
         progress.cookie = CookieChange::Set(token, expires_at);
         session
@@ -171,7 +204,7 @@ impl Exchange {
     /// The session is over: the cookie goes.
     pub(crate) fn ended(&self) {
         let mut progress = self.change();
-        progress.session = None;
+        progress.session = Holder::Nobody;
         progress.issued = None;
         // A bearer client has no cookie to remove, unless one was set a moment ago: then its removal is what it gets.
         let has_cookie = self.presented.cookies > 0 || matches!(progress.cookie, CookieChange::Set(..));

@@ -9,6 +9,7 @@
 //! before the lease was extended; the check, which saw the lease first and the fence afterwards, would have seen it raised. Hence it was
 //! acknowledged after *t0*, less than a lease before *t* (G3).
 
+mod cached_session;
 mod entry;
 mod fence;
 mod lease;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache as Map;
 use quick_cache::{OptionsBuilder, Weighter};
 
+pub use self::cached_session::CachedSession;
 use self::entry::{Entry, Interned};
 use self::fence::{Fences, Moment};
 use self::lease::{Held, Lease};
@@ -226,6 +228,14 @@ impl Cache {
     pub(crate) fn forget_refused(&self, id: SessionId) {
         if keeps(Rule::ForgetWhatWasRefused) {
             self.forget_session(id);
+        }
+    }
+
+    /// Forgets a session that is here and not in the store. Of ids that are nowhere there is nothing to forget: anybody may send them, and each fence that is raised costs
+    /// those that share it a reading.
+    pub(crate) fn forget_lost(&self, id: SessionId) {
+        if self.map.contains_key(&id) {
+            self.forget_refused(id);
         }
     }
 

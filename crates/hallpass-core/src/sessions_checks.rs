@@ -5,7 +5,10 @@ use arc_swap::Guard;
 use crate::clock::Reading;
 use crate::shim;
 use crate::validation::{CachedCheck, Check};
-use crate::{CacheStatus, Followed, Node, Policies, SessionId, Sessions, StoreError, Token, TokenHash, Validation};
+use crate::{
+    CacheStatus, CachedSession, Checked, Followed, Node, Policies, SessionId, Sessions, StoreError, Token, TokenHash,
+    Validation,
+};
 
 impl Sessions {
     /// Checks a token. In the strict mode, one read; one write more when an extension is due (at most once per `update_age`). In the cached mode
@@ -16,7 +19,8 @@ impl Sessions {
     pub async fn validate(&self, token: &Token) -> Result<Validation, StoreError> {
         let policies = self.inner.policies.load();
         let hash = self.hash(token);
-        if let Some(validation) = self.accept_from_memory(&policies, token, hash) {
+        let cached = self.accept_from_memory(&policies, token, hash);
+        if let Some(validation) = cached.and_then(|cached| Checked::Cached(cached).into_validation()) {
             return Ok(validation);
         }
         // Held over a wait for the store it would be in the way of others.
@@ -33,11 +37,39 @@ impl Sessions {
     /// # Errors
     /// As [`Sessions::validate`].
     pub fn validate_now(&self, token: &Token) -> Option<Result<Validation, StoreError>> {
+        self.check_now(token)?.map(Checked::into_validation).transpose()
+    }
+
+    /// As [`Sessions::validate_now`], but a session that is accepted from memory stays packed until somebody looks at it: for callers who may not.
+    /// No allocation then.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use hallpass_core::{Checked, Sessions, SignIn, UserId, Validation};
+    /// # use hallpass_conformance::MemoryStore;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sessions = Sessions::builder(Arc::new(MemoryStore::new())).build()?;
+    /// # let token = sessions.sign_in(&[], SignIn::new(UserId::new("alice")?)).await?.token;
+    /// let is_live = match sessions.check_now(&token).transpose()? {
+    ///     Some(Checked::Cached(_)) => true,
+    ///     Some(Checked::Read(validation)) => matches!(validation, Validation::Live { .. }),
+    ///     None => matches!(sessions.validate(&token).await?, Validation::Live { .. }),
+    /// };
+    /// # assert!(is_live);
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new()?.block_on(example())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Sessions::validate`].
+    pub fn check_now(&self, token: &Token) -> Option<Result<Checked, StoreError>> {
         let policies = self.inner.policies.load();
         let hash = self.hash(token);
         match self.accept_from_memory(&policies, token, hash) {
-            Some(validation) => Some(Ok(validation)),
-            None => self.check(&policies).strict_now(token, hash),
+            Some(cached) => Some(Ok(Checked::Cached(cached))),
+            None => Some(self.check(&policies).strict_now(token, hash)?.map(Checked::Read)),
         }
     }
 
@@ -62,7 +94,7 @@ impl Sessions {
         }
     }
 
-    fn accept_from_memory(&self, policies: &Policies, token: &Token, hash: TokenHash) -> Option<Validation> {
+    fn accept_from_memory(&self, policies: &Policies, token: &Token, hash: TokenHash) -> Option<CachedSession> {
         let cache = self.inner.cache.as_ref().filter(|_| !self.strict)?;
         let check = CachedCheck { cache, policies, clock: &*self.inner.clock, last_seen: &self.inner.last_seen };
         check.accept(token, hash)

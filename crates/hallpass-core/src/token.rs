@@ -1,9 +1,10 @@
 //! The bearer secret.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
@@ -16,6 +17,13 @@ const ID_BYTES: usize = 16;
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 3;
 const RAW_BYTES: usize = ID_BYTES + SECRET_BYTES + CHECKSUM_BYTES;
+
+/// By the processor's vector instructions where there are some: reading a token was a tenth of a check from memory without them.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+static BASE64URL: LazyLock<base64::engine::Simd> = LazyLock::new(|| base64::engine::Simd::url_safe(NO_PAD));
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+static BASE64URL: LazyLock<base64::engine::GeneralPurpose> =
+    LazyLock::new(|| base64::engine::GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD));
 
 /// The length of a token's text: the prefix and 68 characters of base64url. 51 bytes fill these exactly, so a token has
 /// one spelling and no spare bits.
@@ -40,9 +48,8 @@ pub const TOKEN_CHARS: usize = PREFIX.len() + RAW_BYTES / 3 * 4;
 /// ```
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Token {
-    #[zeroize(skip)]
-    id: SessionId,
-    secret: [u8; SECRET_BYTES],
+    /// The id, the secret and the checksum, as the text says them.
+    raw: [u8; RAW_BYTES],
 }
 
 /// Why bytes are no token. Carries nothing of them, so that it can be logged.
@@ -66,10 +73,11 @@ impl Token {
     /// # Errors
     /// When the generator fails; there is no fallback (A18).
     pub fn generate(id: SessionId, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        let mut secret = [0_u8; SECRET_BYTES];
-        entropy.fill(&mut secret)?;
-        let token = Self { id, secret };
-        secret.zeroize();
+        let mut token = Self { raw: [0; RAW_BYTES] };
+        token.raw[..ID_BYTES].copy_from_slice(id.as_bytes());
+        entropy.fill(&mut token.raw[ID_BYTES..ID_BYTES + SECRET_BYTES])?;
+        let sum = checksum(&token.raw[..ID_BYTES + SECRET_BYTES]);
+        token.raw[ID_BYTES + SECRET_BYTES..].copy_from_slice(&sum);
         Ok(token)
     }
 
@@ -82,39 +90,34 @@ impl Token {
             return Err(TokenError::Form);
         }
         let body = bytes.strip_prefix(PREFIX).ok_or(TokenError::Form)?;
-        let mut raw = Zeroizing::new([0_u8; RAW_BYTES]);
-        let length = URL_SAFE_NO_PAD.decode_slice(body, raw.as_mut_slice()).map_err(|_| TokenError::Alphabet)?;
-        let (payload, found) = raw.split_at(ID_BYTES + SECRET_BYTES);
+        let mut token = Self { raw: [0; RAW_BYTES] };
+        let length = BASE64URL.decode_slice(body, &mut token.raw).map_err(|_| TokenError::Alphabet)?;
+        let (payload, found) = token.raw.split_at(ID_BYTES + SECRET_BYTES);
         if length != RAW_BYTES || checksum(payload) != found {
             return Err(TokenError::Checksum);
         }
-        let (id, secret) = payload.split_at(ID_BYTES);
-        let mut token = Self { id: SessionId::from_bytes([0; ID_BYTES]), secret: [0; SECRET_BYTES] };
-        let mut id_bytes = [0; ID_BYTES];
-        id_bytes.copy_from_slice(id);
-        token.id = SessionId::from_bytes(id_bytes);
-        token.secret.copy_from_slice(secret);
         Ok(token)
     }
 
     /// The text to give to the client, once. This is the only way to it, so that every use can be found by name.
     #[must_use]
     pub fn expose(&self) -> TokenText {
-        let mut raw = Zeroizing::new([0_u8; RAW_BYTES]);
-        raw[..ID_BYTES].copy_from_slice(self.id.as_bytes());
-        raw[ID_BYTES..ID_BYTES + SECRET_BYTES].copy_from_slice(&self.secret);
-        let sum = checksum(&raw[..ID_BYTES + SECRET_BYTES]);
-        raw[ID_BYTES + SECRET_BYTES..].copy_from_slice(&sum);
         let mut text = String::with_capacity(TOKEN_CHARS);
         text.push_str("hp_");
-        URL_SAFE_NO_PAD.encode_string(raw.as_slice(), &mut text);
+        BASE64URL.encode_string(self.raw.as_slice(), &mut text);
         TokenText(Zeroizing::new(text))
     }
 
     /// The public id that the token names.
     #[must_use]
-    pub const fn id(&self) -> SessionId {
-        self.id
+    pub fn id(&self) -> SessionId {
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&self.raw[..ID_BYTES]);
+        SessionId::from_bytes(id)
+    }
+
+    fn secret(&self) -> &[u8] {
+        &self.raw[ID_BYTES..ID_BYTES + SECRET_BYTES]
     }
 
     /// What a store keeps instead of the secret: SHA-256 of it, or HMAC-SHA-256 under the pepper.
@@ -123,8 +126,8 @@ impl Token {
     #[must_use]
     pub fn hash(&self, pepper: Option<&Pepper>) -> TokenHash {
         match pepper {
-            None => TokenHash(Sha256::digest(self.secret).into()),
-            Some(pepper) => pepper.hash(&self.secret),
+            None => TokenHash(Sha256::digest(self.secret()).into()),
+            Some(pepper) => pepper.hash(self.secret()),
         }
     }
 }
@@ -136,7 +139,7 @@ fn checksum(payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}, secret redacted)", self.id)
+        write!(f, "Token({}, secret redacted)", self.id())
     }
 }
 
@@ -240,13 +243,26 @@ mod tests {
         Token::generate(SessionId::from_bytes([9; 16]), &OsEntropy).unwrap()
     }
 
+    #[derive(Debug)]
+    struct Given([u8; 32]);
+    impl Entropy for Given {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            bytes.copy_from_slice(&self.0);
+            Ok(())
+        }
+    }
+
+    fn with_secret(secret: [u8; 32]) -> Token {
+        Token::generate(SessionId::from_bytes([9; 16]), &Given(secret)).unwrap()
+    }
+
     #[test]
     fn text_has_one_fixed_form_and_reads_back() {
         let token = token();
         let text = token.expose();
         assert_eq!(text.as_str().len(), TOKEN_CHARS);
         let again = Token::parse(text.as_str().as_bytes()).unwrap();
-        assert_eq!((again.id, again.secret), (token.id, token.secret));
+        assert_eq!(again.raw, token.raw);
     }
 
     #[test]
@@ -287,15 +303,15 @@ mod tests {
         let hash = token.hash(None);
         let hex: String = hash.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
         assert!(Token::parse(hex.as_bytes()).is_err());
-        assert!(Token::parse(URL_SAFE_NO_PAD.encode(hash.as_bytes()).as_bytes()).is_err());
-        let forged = Token { id: token.id, secret: *hash.as_bytes() };
+        assert!(Token::parse(BASE64URL.encode(hash.as_bytes()).as_bytes()).is_err());
+        let forged = with_secret(*hash.as_bytes());
         assert!(!forged.hash(None).matches(&hash));
     }
 
     #[test]
     fn hash_is_sha256_of_the_secret_alone_and_the_pepper_changes_it() {
         // SHA-256 of 32 zero bytes, from any other implementation.
-        let token = Token { id: SessionId::from_bytes([0; 16]), secret: [0; 32] };
+        let token = with_secret([0; 32]);
         let hex: String = token.hash(None).as_bytes().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925");
         let pepper = Pepper::new(&[1; 32]).unwrap();

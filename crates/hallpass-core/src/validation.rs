@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::cache::{Cache, CacheSettings, Filling};
+use crate::cache::{Cache, CacheSettings, CachedSession, Filling};
 use crate::clock::Reading;
 use crate::last_seen::{GRANULARITY, LastSeenBuffer};
 use crate::policy::Deadlines;
@@ -45,6 +45,26 @@ pub enum Validation {
         /// Why.
         Invalid,
     ),
+}
+
+/// What a check that takes no waiting found, and by what.
+#[derive(Debug, Clone)]
+pub enum Checked {
+    /// Memory was enough: the session lives.
+    Cached(CachedSession),
+    /// The store was read.
+    Read(Validation),
+}
+
+impl Checked {
+    /// As [`Sessions::validate`](crate::Sessions::validate) says it. `None` would be a mistake, as for [`CachedSession::session`].
+    #[must_use]
+    pub fn into_validation(self) -> Option<Validation> {
+        match self {
+            Self::Cached(cached) => Some(Validation::Live { session: cached.unpack()?, renewed: false }),
+            Self::Read(validation) => Some(validation),
+        }
+    }
 }
 
 /// Why a well-formed token was refused. Clients are told no more than "not signed in".
@@ -99,7 +119,7 @@ pub(crate) struct CachedCheck<'a> {
 impl CachedCheck<'_> {
     /// The session, if memory is enough to accept it. No reading of the store, no wait. `None` sends the check to the store: nothing is refused from memory,
     /// since another node may have extended the session or replaced its secret.
-    pub(crate) fn accept(&self, token: &Token, hash: TokenHash) -> Option<Validation> {
+    pub(crate) fn accept(&self, token: &Token, hash: TokenHash) -> Option<CachedSession> {
         let hit = self.cache.find(token.id())?;
         if !hit.entry.token_hash().matches(&hash) {
             return None;
@@ -114,12 +134,11 @@ impl CachedCheck<'_> {
         if !is_live || is_due || !hit.is_good(now) {
             return None;
         }
-        // Built when all is decided, and where it stays: it is the most that a check does.
-        let session = hit.entry.session(token.id(), times, deadlines)?;
+        let last_seen_at = hit.entry.last_seen_at();
         if let Some(stored) = hit.accept(self.cache, now, GRANULARITY) {
             self.last_seen.note(token.id(), stored, now.wall);
         }
-        Some(Validation::Live { session, renewed: false })
+        Some(CachedSession::new(token.id(), hit.entry, times, deadlines, last_seen_at))
     }
 }
 
@@ -186,7 +205,11 @@ impl Check<'_> {
             (Validation::Invalid(Invalid::Ended(_)), _) => cache.forget_refused(token.id()),
             // Replaced elsewhere, if memory has it as the current one. A secret that is wrong there too changes nothing: anybody may send one.
             (Validation::Invalid(Invalid::WrongSecret), _) => cache.forget_replaced(token.id(), hash),
-            _ => {}
+            // What memory knows better: the database went back to an older copy, and the log does not tell where no revocation was lost (R5).
+            (Validation::Invalid(Invalid::Unknown | Invalid::IdleTimeout | Invalid::AbsoluteTimeout), _) => {
+                cache.forget_lost(token.id());
+            }
+            (Validation::Live { .. }, None) => {}
         }
     }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use hallpass_core::store::{Sweep, Target};
 use hallpass_core::{
-    Actor, Attributes, Authentication, CacheSettings, Class, Client, EndReason, Event, FlushReason, Invalid, Issued,
-    Label, OnLimit, Policies, Sessions, SignIn, Store, Timestamp, Token, Validation, ValidationMode,
+    Actor, Attributes, Authentication, CacheSettings, Checked, Class, Client, EndReason, Event, FlushReason, Invalid,
+    Issued, Label, OnLimit, Policies, Session, SessionId, Sessions, SignIn, Store, Timestamp, Token, Validation,
+    ValidationMode,
 };
 use support::{DAY, HOUR, House, Probe, house_on, house_with, seconds, user};
 
@@ -143,6 +144,38 @@ async fn the_session_from_memory_is_the_one_of_the_store() {
     assert_eq!(from_store.0.label, label);
 }
 
+/// However late it is looked at, it is the session that was accepted.
+#[tokio::test]
+async fn a_session_from_memory_is_unpacked_as_it_was_when_it_was_accepted() {
+    let house = node().await;
+    let issued = house.sign_in("alice").await;
+    let mut short = house.sessions.policies().of(&Class::WEB).clone();
+    short.max_age = seconds(2 * DAY);
+    house.sessions.set_policies(Policies::default().with(Class::WEB, short).unwrap());
+    house.live(&issued.token).await.unwrap();
+    let mut accepted = Vec::new();
+    for minutes in [0, 10] {
+        house.clock.advance(seconds(60 * minutes));
+        house.sessions.follow().await.unwrap();
+        let Some(Ok(Checked::Cached(cached))) = house.sessions.check_now(&issued.token) else {
+            panic!("not from memory")
+        };
+        assert_eq!(cached.id(), issued.session.id);
+        accepted.push(cached);
+    }
+    house.sessions.set_policies(Policies::default());
+    house.sessions.set_label(issued.session.id, &user("alice"), Label::new("Later").unwrap().as_ref()).await.unwrap();
+    house.sessions.revoke(issued.session.id, None, &Actor::system("test"), EndReason::Revoked).await.unwrap();
+    let then = Session { idle_expires_at: house.start.plus(seconds(2 * DAY)), ..issued.session };
+    for cached in &accepted {
+        // The check of ten minutes later noted a use, of which neither was to know: what it shows is the use before.
+        let session = cached.session().unwrap();
+        assert_eq!(**session, then);
+        assert!(Arc::ptr_eq(session, cached.session().unwrap()), "unpacked once");
+        assert!(Arc::ptr_eq(session, cached.clone().session().unwrap()));
+    }
+}
+
 #[tokio::test]
 async fn g3_without_a_lease_each_check_reads_the_store() {
     let house = house_with(Policies::default(), cached());
@@ -212,6 +245,56 @@ async fn g5_who_was_refused_by_the_store_is_refused_by_memory_too() {
         }
         assert_eq!(reads(&other, &issued).await, (1, false), "{ask}");
     }
+}
+
+/// R5: a database that went back to an older copy, without a revocation that it lost, has the same log. Whoever it refuses is refused by memory too.
+#[tokio::test]
+async fn r5_who_was_refused_by_a_database_that_went_back_is_refused_by_memory_too() {
+    type GoesBack = fn(&House, &Issued);
+    fn row(house: &House, issued: &Issued, change: fn(&mut Session)) {
+        change(&mut house.probe.store.tables().rows.get_mut(&issued.session.id).unwrap().session);
+    }
+    let ways: [(&str, GoesBack); 3] = [
+        ("it was made later", |house, issued| {
+            house.probe.store.tables().rows.remove(&issued.session.id).unwrap();
+        }),
+        ("it was extended later", |house, issued| {
+            row(house, issued, |session| session.idle_expires_at = session.created_at);
+        }),
+        ("it was authenticated anew later", |house, issued| {
+            row(house, issued, |session| session.absolute_expires_at = session.created_at);
+        }),
+    ];
+    for (way, go_back) in ways {
+        let house = node().await;
+        let (issued, other) = (house.sign_in("alice").await, house.sign_in("alice").await);
+        assert!(house.live(&issued.token).await.is_some() && house.live(&other.token).await.is_some());
+        go_back(&house, &issued);
+        assert_eq!(reads(&house, &issued).await, FROM_MEMORY, "{way}: nothing has told of it");
+        let strict = house.sessions.strictly().validate(&issued.token).await.unwrap();
+        assert!(matches!(strict, Validation::Invalid(_)), "{way}");
+        assert_eq!(reads(&house, &issued).await, (1, false), "{way}");
+        assert_eq!(reads(&house, &other).await, FROM_MEMORY, "{way}: the others stay");
+    }
+}
+
+/// Anybody may send ids that are nowhere: they cost nobody his place in memory.
+#[tokio::test]
+async fn made_up_ids_cost_no_session_its_place_in_memory() {
+    // The least: 64 fences.
+    let mut settings = CacheSettings::default();
+    settings.bytes = 64 << 10;
+    let house = house_with(Policies::default(), ValidationMode::Cached(settings));
+    house.sessions.follow().await.unwrap();
+    let issued = house.sign_in("alice").await;
+    assert!(house.live(&issued.token).await.is_some());
+    for n in 0..5_000_u32 {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        let made_up = Token::generate(SessionId::from_bytes(id), &hallpass_core::OsEntropy).unwrap();
+        assert!(matches!(house.sessions.validate_now(&made_up), Some(Ok(Validation::Invalid(Invalid::Unknown)))));
+    }
+    assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
 }
 
 type Act = for<'a> fn(&'a House, &'a Issued) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;

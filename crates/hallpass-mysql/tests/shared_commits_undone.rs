@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::at_once::{
-    NOTHING, all_at_once, are_logged, each, in_two_transactions, lock_counter, log, one, revoking, sessions, several,
-    store,
+    NOTHING, all_at_once, all_succeed, are_logged, each, in_two_transactions, lock_counter, log, one, revoking,
+    sessions, several, store,
 };
 use common::instance::Instance;
 use common::{beside, fresh_database_at, until};
@@ -62,11 +62,7 @@ async fn a_connection_that_is_lost_before_the_commit_costs_nobody_the_answer() {
         holder.query_drop(format!("KILL CONNECTION {thread}")).await.unwrap();
     }
     holder.query_drop("COMMIT").await.unwrap();
-    let mut told = Vec::new();
-    for (record, revoking) in all.iter().zip(running) {
-        told.push((record.session.id, revoking.await.unwrap().unwrap()));
-    }
-    are_logged(&store, &told).await;
+    all_succeed(&store, &all, running).await;
 }
 
 /// The counter is not had in the time that the server lets a statement wait: each goes alone, and has it a little later.
@@ -83,11 +79,7 @@ async fn a_lock_that_is_not_had_in_time_is_waited_for_once_more() {
     let running = all_at_once(&store, each(&all)).await;
     tokio::time::sleep_until(begun + Duration::from_millis(1_500)).await;
     holder.query_drop("COMMIT").await.unwrap();
-    let mut told = Vec::new();
-    for (record, revoking) in all.iter().zip(running) {
-        told.push((record.session.id, revoking.await.unwrap().unwrap()));
-    }
-    are_logged(&store, &told).await;
+    all_succeed(&store, &all, running).await;
 }
 
 /// Two nodes end the same sessions, one from the front and one from the back: nobody fails, and each session is ended by one of them.
@@ -163,9 +155,5 @@ async fn a_server_that_is_frozen_or_killed_keeps_nobody_waiting() {
         until("they are undone", async || common::open_transactions(&mut observer).await == 0).await;
         assert!(log(&store).await.is_empty(), "nothing is done later");
     }
-    let mut told = Vec::new();
-    for (record, running) in all.iter().zip(all_at_once(&store, each(&all)).await) {
-        told.push((record.session.id, running.await.unwrap().unwrap()));
-    }
-    are_logged(&store, &told).await;
+    all_succeed(&store, &all, all_at_once(&store, each(&all)).await).await;
 }

@@ -39,15 +39,15 @@ struct Common {
     authentication: Arc<Authentication>,
 }
 
-/// What decides whether a session lives, and what is left to unpack then.
-#[derive(Debug)]
-pub(crate) struct Times<'a> {
+/// What decides whether a session lives, and where the rest begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
     created_at: Timestamp,
     pub(crate) authenticated_at: Timestamp,
     pub(crate) renewed_at: Timestamp,
     /// As the store has them; the policy in force may be tighter.
     pub(crate) deadlines: Deadlines,
-    rest: Bytes<'a>,
+    rest: usize,
 }
 
 /// What the map and the two counts of an allocation cost beside the bytes of an entry, measured (`examples/cache_cost`).
@@ -70,7 +70,11 @@ impl Entry {
         let share = common.size() / Arc::strong_count(&common).saturating_sub(1).max(1);
         let last_seen = AtomicI64::new(session.last_seen_at.as_millis());
         let head = Head { moment, places, token_hash, last_seen, common };
-        Some(Self(ThinArc::from_header_and_slice(head, &packed(session, share))))
+        let entry = Self(ThinArc::from_header_and_slice(head, &packed(session, share)));
+        // What could not be unpacked is not kept, so that whoever was accepted by an entry also gets a session.
+        let times = entry.times(session.id)?;
+        entry.session(session.id, &times, times.deadlines, session.last_seen_at)?;
+        Some(entry)
     }
 
     fn head(&self) -> &Head {
@@ -93,8 +97,8 @@ impl Entry {
         &self.head().common.class
     }
 
-    /// The times of the session, by the id that it was looked up with. `None` would be a mistake in the packing, and is read anew.
-    pub(crate) fn times(&self, id: SessionId) -> Option<Times<'_>> {
+    /// The times of the session, by the id that it was looked up with. `None` would be a mistake in the packing.
+    pub(crate) fn times(&self, id: SessionId) -> Option<Times> {
         let mut bytes = Bytes(&self.0.slice);
         let _share = bytes.number()?;
         let created_at = bytes.after(issued_at(id))?;
@@ -102,13 +106,20 @@ impl Entry {
         let renewed_at = bytes.after(authenticated_at)?;
         let idle = bytes.after(renewed_at)?;
         let absolute = bytes.after(authenticated_at)?;
-        Some(Times { created_at, authenticated_at, renewed_at, deadlines: Deadlines { idle, absolute }, rest: bytes })
+        let rest = self.0.slice.len() - bytes.0.len();
+        Some(Times { created_at, authenticated_at, renewed_at, deadlines: Deadlines { idle, absolute }, rest })
     }
 
-    /// The session with its times and these deadlines. Three allocations: itself, its user and its attributes, and one for a label. `None` as above.
-    pub(crate) fn session(&self, id: SessionId, times: Times<'_>, deadlines: Deadlines) -> Option<Arc<Session>> {
+    /// The session with its times, these deadlines and this last use. Three allocations: itself, its user and its attributes, and one for a label. `None` as above.
+    pub(crate) fn session(
+        &self,
+        id: SessionId,
+        times: &Times,
+        deadlines: Deadlines,
+        last_seen_at: Timestamp,
+    ) -> Option<Arc<Session>> {
         let common = &self.head().common;
-        let mut bytes = times.rest;
+        let mut bytes = Bytes(self.0.slice.get(times.rest..)?);
         let attributes_version = bytes.number()?;
         let ip = bytes.ip()?;
         let user = usize::try_from(bytes.number()?).ok()?;
@@ -121,7 +132,7 @@ impl Entry {
             created_at: times.created_at,
             authenticated_at: times.authenticated_at,
             renewed_at: times.renewed_at,
-            last_seen_at: Timestamp::from_millis(self.head().last_seen.load(Ordering::Relaxed)),
+            last_seen_at,
             idle_expires_at: deadlines.idle,
             absolute_expires_at: deadlines.absolute,
             attributes_version,
@@ -133,6 +144,11 @@ impl Entry {
             authentication: Arc::clone(&common.authentication),
             state: State::Live,
         }))
+    }
+
+    /// When it was last used, as far as was noted.
+    pub(crate) fn last_seen_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.head().last_seen.load(Ordering::Relaxed))
     }
 
     /// Notes a use: whether it is `granularity` or more after the last one that was noted. At most one of those that come at once is told so.
@@ -351,8 +367,7 @@ mod tests {
 
     fn unpacked(entry: &Entry, id: SessionId) -> Option<Session> {
         let times = entry.times(id)?;
-        let deadlines = times.deadlines;
-        entry.session(id, times, deadlines).map(Arc::unwrap_or_clone)
+        entry.session(id, &times, times.deadlines, entry.last_seen_at()).map(Arc::unwrap_or_clone)
     }
 
     fn text() -> impl Strategy<Value = String> {

@@ -119,3 +119,12 @@ pub(crate) async fn are_logged(store: &MysqlStore, outcomes: &[(SessionId, Revok
         assert!(has_ended(store, *id).await);
     }
 }
+
+/// Each of the sessions is ended by its revocation, and logged at the place that its caller was told.
+pub(crate) async fn all_succeed(store: &MysqlStore, sessions: &[Record], revocations: Vec<Revoking>) {
+    let mut told = Vec::new();
+    for (record, revoking) in sessions.iter().zip(revocations) {
+        told.push((record.session.id, revoking.await.unwrap().unwrap()));
+    }
+    are_logged(store, &told).await;
+}

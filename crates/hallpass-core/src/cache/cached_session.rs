@@ -1,0 +1,56 @@
+//! A session that a check has accepted from memory, still packed.
+
+use std::sync::{Arc, OnceLock};
+
+use super::entry::{Entry, Times};
+use crate::policy::Deadlines;
+use crate::{Session, SessionId, Timestamp};
+
+/// A live session that memory was enough to accept. It stays packed until somebody looks at it: most of what a check from memory takes is building the
+/// [`Session`], which a request for a style sheet, say, has no use for.
+///
+/// It is as it was when the check accepted it, however late it is looked at.
+#[derive(Debug, Clone)]
+pub struct CachedSession {
+    id: SessionId,
+    entry: Entry,
+    times: Times,
+    deadlines: Deadlines,
+    last_seen_at: Timestamp,
+    unpacked: OnceLock<Arc<Session>>,
+}
+
+impl CachedSession {
+    pub(crate) fn new(
+        id: SessionId,
+        entry: Entry,
+        times: Times,
+        deadlines: Deadlines,
+        last_seen_at: Timestamp,
+    ) -> Self {
+        Self { id, entry, times, deadlines, last_seen_at, unpacked: OnceLock::new() }
+    }
+
+    /// Its id, without unpacking it.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The session, unpacked at the first call: three allocations, and one more for a label; later calls give the same one.
+    ///
+    /// `None` would be a mistake in the packing: what does not unpack is not kept in memory in the first place.
+    #[must_use]
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        if let Some(session) = self.unpacked.get() {
+            return Some(session);
+        }
+        let session = self.unpack()?;
+        Some(self.unpacked.get_or_init(|| session))
+    }
+
+    /// As [`CachedSession::session`], for one who looks at once.
+    pub(crate) fn unpack(&self) -> Option<Arc<Session>> {
+        self.entry.session(self.id, &self.times, self.deadlines, self.last_seen_at)
+    }
+}
