@@ -78,7 +78,6 @@ where
         };
         let presented = match Exchange::checked_now(&self.web, presented) {
             Ok(exchange) => {
-                let exchange = Arc::new(exchange);
                 request.extensions_mut().insert(Arc::clone(&exchange));
                 let answer = self.inner.call(request);
                 return SessionFuture { stage: Stage::Running { answer, exchange: Some(exchange) } };
@@ -115,7 +114,7 @@ fn named_origin(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(&origin[..origin.len().min(255)]).into_owned())
 }
 
-type Check = Pin<Box<dyn Future<Output = Exchange> + Send>>;
+type Check = Pin<Box<dyn Future<Output = Arc<Exchange>> + Send>>;
 
 pin_project! {
     /// The future of [`SessionService`].
@@ -157,7 +156,7 @@ where
                     None => return Poll::Pending,
                 },
                 StageProjection::Checking { check, waiting } => {
-                    let exchange = Arc::new(ready!(check.as_mut().poll(cx)));
+                    let exchange = ready!(check.as_mut().poll(cx));
                     let Some((mut inner, mut request)) = waiting.take() else {
                         return Poll::Pending;
                     };

@@ -26,8 +26,8 @@ pub(crate) struct Exchange {
     looked: AtomicBool,
     /// What the check found.
     found: Progress,
-    /// What it is since a verb changed it; most requests change nothing, and lock nothing.
-    changed: OnceLock<Mutex<Progress>>,
+    /// What it is since a verb changed it; most requests change nothing, lock nothing and have no room for it.
+    changed: OnceLock<Box<Mutex<Progress>>>,
 }
 
 /// What may change while the handler runs.
@@ -83,7 +83,7 @@ enum CookieChange {
 
 impl Exchange {
     /// A request without a credential that could be checked.
-    pub(crate) fn without_session(web: Web, presented: Presented) -> Self {
+    pub(crate) fn without_session(web: Web, presented: Presented) -> Arc<Self> {
         // Which of two cookies is the dead one is not known, and removing ours would leave the planted one alone in its place.
         let dead = presented.cookies == 1 && !presented.is_ambiguous();
         let cookie = if dead { CookieChange::ClearIfLooked } else { CookieChange::Keep };
@@ -92,7 +92,7 @@ impl Exchange {
 
     /// A request whose one token could be checked without waiting; see [`Exchange::checked`] for the others. Gives back what it was given if
     /// not.
-    pub(crate) fn checked_now(web: &Web, presented: Presented) -> Result<Self, Presented> {
+    pub(crate) fn checked_now(web: &Web, presented: Presented) -> Result<Arc<Self>, Presented> {
         match presented.only().map(|token| web.sessions().check_now(token)) {
             None => Ok(Self::without_session(web.clone(), presented)),
             Some(None) => Err(presented),
@@ -106,7 +106,7 @@ impl Exchange {
     }
 
     /// A request whose token is checked here, once.
-    pub(crate) async fn checked(web: Web, presented: Presented) -> Self {
+    pub(crate) async fn checked(web: Web, presented: Presented) -> Arc<Self> {
         let Some(token) = presented.only() else {
             return Self::without_session(web, presented);
         };
@@ -114,7 +114,7 @@ impl Exchange {
         Self::decided(web, presented, outcome)
     }
 
-    fn decided(web: Web, presented: Presented, outcome: Result<Validation, StoreError>) -> Self {
+    fn decided(web: Web, presented: Presented, outcome: Result<Validation, StoreError>) -> Arc<Self> {
         let progress = Self::progress(&web, &presented, outcome);
         let undecided = progress.is_none();
         Self::new(web, presented, undecided, progress.unwrap_or_default())
@@ -141,8 +141,9 @@ impl Exchange {
         }
     }
 
-    fn new(web: Web, presented: Presented, undecided: bool, found: Progress) -> Self {
-        Self { web, presented, undecided, looked: AtomicBool::new(false), found, changed: OnceLock::new() }
+    fn new(web: Web, presented: Presented, undecided: bool, found: Progress) -> Arc<Self> {
+        // In its place at once: it is some 300 bytes.
+        Arc::new(Self { web, presented, undecided, looked: AtomicBool::new(false), found, changed: OnceLock::new() })
     }
 
     /// The exchange of a request, if the layer is over it.
@@ -249,7 +250,7 @@ impl Exchange {
     }
 
     fn change(&self) -> MutexGuard<'_, Progress> {
-        let changed = self.changed.get_or_init(|| Mutex::new(self.found.clone()));
+        let changed = self.changed.get_or_init(|| Box::new(Mutex::new(self.found.clone())));
         changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

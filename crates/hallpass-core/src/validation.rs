@@ -138,7 +138,7 @@ impl CachedCheck<'_> {
         if let Some(stored) = hit.accept(self.cache, now, GRANULARITY) {
             self.last_seen.note(token.id(), stored, now.wall);
         }
-        Some(CachedSession::new(token.id(), hit.entry, times, deadlines, last_seen_at))
+        Some(CachedSession::new(token.id(), hit.entry, deadlines, last_seen_at))
     }
 }
 

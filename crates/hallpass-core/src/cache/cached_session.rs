@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::entry::{Entry, Times};
+use super::entry::Entry;
 use crate::policy::Deadlines;
 use crate::{Session, SessionId, Timestamp};
 
@@ -14,21 +14,14 @@ use crate::{Session, SessionId, Timestamp};
 pub struct CachedSession {
     id: SessionId,
     entry: Entry,
-    times: Times,
     deadlines: Deadlines,
     last_seen_at: Timestamp,
     unpacked: OnceLock<Arc<Session>>,
 }
 
 impl CachedSession {
-    pub(crate) fn new(
-        id: SessionId,
-        entry: Entry,
-        times: Times,
-        deadlines: Deadlines,
-        last_seen_at: Timestamp,
-    ) -> Self {
-        Self { id, entry, times, deadlines, last_seen_at, unpacked: OnceLock::new() }
+    pub(crate) fn new(id: SessionId, entry: Entry, deadlines: Deadlines, last_seen_at: Timestamp) -> Self {
+        Self { id, entry, deadlines, last_seen_at, unpacked: OnceLock::new() }
     }
 
     /// Its id, without unpacking it.
@@ -51,6 +44,6 @@ impl CachedSession {
 
     /// As [`CachedSession::session`], for one who looks at once.
     pub(crate) fn unpack(&self) -> Option<Arc<Session>> {
-        self.entry.session(self.id, &self.times, self.deadlines, self.last_seen_at)
+        self.entry.session(self.id, self.deadlines, self.last_seen_at)
     }
 }

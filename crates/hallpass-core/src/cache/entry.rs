@@ -39,15 +39,15 @@ struct Common {
     authentication: Arc<Authentication>,
 }
 
-/// What decides whether a session lives, and where the rest begins.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
+/// What decides whether a session lives, and what is left to unpack then.
+#[derive(Debug)]
+pub(crate) struct Times<'a> {
     created_at: Timestamp,
     pub(crate) authenticated_at: Timestamp,
     pub(crate) renewed_at: Timestamp,
     /// As the store has them; the policy in force may be tighter.
     pub(crate) deadlines: Deadlines,
-    rest: usize,
+    rest: Bytes<'a>,
 }
 
 /// What the map and the two counts of an allocation cost beside the bytes of an entry, measured (`examples/cache_cost`).
@@ -72,8 +72,8 @@ impl Entry {
         let head = Head { moment, places, token_hash, last_seen, common };
         let entry = Self(ThinArc::from_header_and_slice(head, &packed(session, share)));
         // What could not be unpacked is not kept, so that whoever was accepted by an entry also gets a session.
-        let times = entry.times(session.id)?;
-        entry.session(session.id, &times, times.deadlines, session.last_seen_at)?;
+        let deadlines = entry.times(session.id)?.deadlines;
+        entry.session(session.id, deadlines, session.last_seen_at)?;
         Some(entry)
     }
 
@@ -98,7 +98,7 @@ impl Entry {
     }
 
     /// The times of the session, by the id that it was looked up with. `None` would be a mistake in the packing.
-    pub(crate) fn times(&self, id: SessionId) -> Option<Times> {
+    pub(crate) fn times(&self, id: SessionId) -> Option<Times<'_>> {
         let mut bytes = Bytes(&self.0.slice);
         let _share = bytes.number()?;
         let created_at = bytes.after(issued_at(id))?;
@@ -106,20 +106,14 @@ impl Entry {
         let renewed_at = bytes.after(authenticated_at)?;
         let idle = bytes.after(renewed_at)?;
         let absolute = bytes.after(authenticated_at)?;
-        let rest = self.0.slice.len() - bytes.0.len();
-        Some(Times { created_at, authenticated_at, renewed_at, deadlines: Deadlines { idle, absolute }, rest })
+        Some(Times { created_at, authenticated_at, renewed_at, deadlines: Deadlines { idle, absolute }, rest: bytes })
     }
 
-    /// The session with its times, these deadlines and this last use. Three allocations: itself, its user and its attributes, and one for a label. `None` as above.
-    pub(crate) fn session(
-        &self,
-        id: SessionId,
-        times: &Times,
-        deadlines: Deadlines,
-        last_seen_at: Timestamp,
-    ) -> Option<Arc<Session>> {
+    /// The session with these deadlines and this last use. Three allocations: itself, its user and its attributes, and one for a label. `None` as above.
+    pub(crate) fn session(&self, id: SessionId, deadlines: Deadlines, last_seen_at: Timestamp) -> Option<Arc<Session>> {
         let common = &self.head().common;
-        let mut bytes = Bytes(self.0.slice.get(times.rest..)?);
+        let times = self.times(id)?;
+        let mut bytes = times.rest;
         let attributes_version = bytes.number()?;
         let ip = bytes.ip()?;
         let user = usize::try_from(bytes.number()?).ok()?;
@@ -366,8 +360,7 @@ mod tests {
     }
 
     fn unpacked(entry: &Entry, id: SessionId) -> Option<Session> {
-        let times = entry.times(id)?;
-        entry.session(id, &times, times.deadlines, entry.last_seen_at()).map(Arc::unwrap_or_clone)
+        entry.session(id, entry.times(id)?.deadlines, entry.last_seen_at()).map(Arc::unwrap_or_clone)
     }
 
     fn text() -> impl Strategy<Value = String> {
