@@ -162,13 +162,14 @@ impl Exchange {
 
     /// As [`Exchange::look`], but not from memory: what may have been accepted from there is read from the store now.
     pub(crate) async fn look_strictly(&self) -> Result<Option<Arc<Session>>, Undecided> {
-        let found = self.look()?;
         let sessions = self.web.sessions();
-        let (Some(_), Some(token)) = (&found, self.presented.only()) else { return Ok(found) };
+        let is_somebodys = self.read(|progress| !progress.session.is_nobody());
+        let (true, Some(token)) = (is_somebodys, self.presented.only()) else { return self.look() };
         // A token that was made meanwhile is as the store has it.
         if !sessions.is_cached() || self.issued().is_some() {
-            return Ok(found);
+            return self.look();
         }
+        self.looked.store(true, Ordering::Relaxed);
         let strict = sessions.strictly();
         let outcome = self.web.within(strict.validate(token)).await;
         let Some(progress) = Self::progress(&self.web, &self.presented, outcome) else { return Err(Undecided) };

@@ -26,7 +26,7 @@ use self::lease::{Held, Lease};
 use crate::clock::Reading;
 use crate::shim::{AtomicU64, Keyed, Ordering, Rule, keeps};
 use crate::store::{ChangeKind, Target};
-use crate::{Session, SessionId, Timestamp, TokenHash};
+use crate::{Invalid, Session, SessionId, Timestamp, TokenHash};
 
 /// How sessions are kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,14 +198,16 @@ impl Cache {
     pub(crate) fn keep(&self, filling: Filling, session: &Session, token_hash: TokenHash) {
         let places = self.fences.places(session.id, &session.user);
         let moment = if keeps(Rule::MomentBeforeReading) { filling.0 } else { self.fences.moment() };
-        if !self.fences.hold(moment, places) {
+        let is_good = self.fences.hold(moment, places)
+            && self.fences.keep_unless_refused(moment, places, || {
+                // First, or the texts would seem to have one more who counts for them.
+                self.map.remove(&session.id);
+                if let Some(entry) = Entry::new(session, token_hash, moment, places, &self.interned) {
+                    self.map.insert(session.id, entry);
+                }
+            });
+        if !is_good {
             self.fenced.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        // First, or the texts would seem to have one more who counts for them.
-        self.map.remove(&session.id);
-        if let Some(entry) = Entry::new(session, token_hash, moment, places, &self.interned) {
-            self.map.insert(session.id, entry);
         }
     }
 
@@ -224,26 +226,21 @@ impl Cache {
         self.map.remove(&id);
     }
 
-    /// Forgets a session that the store has refused.
-    pub(crate) fn forget_refused(&self, id: SessionId) {
-        if keeps(Rule::ForgetWhatWasRefused) {
-            self.forget_session(id);
+    /// Forgets what the store has refused, whichever verb asked it: who was refused must not be accepted by the next check, whatever the log has told by then (G5). It
+    /// does not tell where a database went back to an older copy and no revocation was lost (R5).
+    ///
+    /// Anybody may send ids that are nowhere, secrets that are wrong and tokens that are dead, so this costs no other session its place in memory.
+    pub(crate) fn forget_refused(&self, id: SessionId, token_hash: TokenHash, why: &Invalid) {
+        if !keeps(Rule::ForgetWhatWasRefused) {
+            return;
         }
-    }
-
-    /// Forgets a session that is here and not in the store. Of ids that are nowhere there is nothing to forget: anybody may send them, and each fence that is raised costs
-    /// those that share it a reading.
-    pub(crate) fn forget_lost(&self, id: SessionId) {
-        if self.map.contains_key(&id) {
-            self.forget_refused(id);
-        }
-    }
-
-    /// Forgets a session whose secret is this one here, and no longer in the store.
-    pub(crate) fn forget_replaced(&self, id: SessionId, token_hash: TokenHash) {
-        if self.map.get(&id).is_some_and(|entry| entry.token_hash().matches(&token_hash)) {
-            self.forget_refused(id);
-        }
+        self.fences.refuse(id, || {
+            // A secret that memory does not have was refused there too.
+            let is_of_memory = |entry: Entry| *why != Invalid::WrongSecret || entry.token_hash().matches(&token_hash);
+            if self.map.get(&id).is_some_and(is_of_memory) {
+                self.forget_session(id);
+            }
+        });
     }
 
     /// Applies an entry of the log.

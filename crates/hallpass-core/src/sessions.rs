@@ -13,7 +13,7 @@ use crate::store::{Created, Filter, Health, Limit, Listing, Page, Reauthenticati
 use crate::sweeper::{self, Rest, SweepProgress, SweepSettings};
 use crate::{
     Actor, Attributes, Authentication, Background, BackgroundStatus, Class, Client, Clock, EndReason, Entropy,
-    EntropyError, Event, EventSink, Label, NodeId, OnLimit, Pepper, Policies, Policy, Session, SessionId,
+    EntropyError, Event, EventSink, Invalid, Label, NodeId, OnLimit, Pepper, Policies, Policy, Session, SessionId,
     SessionsBuilder, SignIn, State, StoreError, Timestamp, Token, TokenHash, UserId,
 };
 
@@ -485,15 +485,24 @@ impl Sessions {
         self.inner.events.emit(event);
     }
 
-    /// The record that `token` names, if the secret is its current one; live or not.
+    /// The record that `token` names, if the secret is its current one; live or not. What is found out about a session that does not live counts for the next check
+    /// from memory, as if a check had found it.
     async fn authentic(&self, token: &Token) -> Result<Option<Record>, StoreError> {
-        let record = self.inner.store.find(token.id()).await?;
-        let record = record.filter(|record| record.token_hash.matches(&self.hash(token)));
-        // Found out by signing out or in again: the next check must not accept it from memory.
-        if let (Some(cache), Some(Record { session: Session { state: State::Ended(_), .. }, .. })) =
-            (&self.inner.cache, &record)
-        {
-            cache.forget_refused(token.id());
+        let hash = self.hash(token);
+        let (record, refused) = match self.inner.store.find(token.id()).await? {
+            None => (None, Some(Invalid::Unknown)),
+            Some(record) if !record.token_hash.matches(&hash) => (None, Some(Invalid::WrongSecret)),
+            Some(record) => {
+                let refused = match &record.session.state {
+                    State::Ended(ended) => Some(Invalid::Ended(ended.clone())),
+                    State::Live if !self.is_live(&record.session) => Some(Invalid::IdleTimeout),
+                    State::Live => None,
+                };
+                (Some(record), refused)
+            }
+        };
+        if let (Some(cache), Some(why)) = (&self.inner.cache, &refused) {
+            cache.forget_refused(token.id(), hash, why);
         }
         Ok(record)
     }

@@ -90,7 +90,7 @@ impl Sessions {
     /// callers that learn in another way that a session has ended, from a list for example, and say so: who was refused once must not be accepted again (G5).
     pub fn forget(&self, id: SessionId) {
         if let Some(cache) = &self.inner.cache {
-            cache.forget_refused(id);
+            cache.forget_session(id);
         }
     }
 

@@ -195,21 +195,15 @@ impl Check<'_> {
         }
     }
 
-    /// Keeps in memory what was found to live, as it was read at the moment that `filling` took; the secret was the current one then. What was found to
-    /// have ended is forgotten: who was refused must not be accepted by the next check, whatever the log has told by then.
+    /// Keeps in memory what was found to live, as it was read at the moment that `filling` took; the secret was the current one then. What was refused is
+    /// forgotten.
     fn keep(&self, filling: Option<Filling>, token: &Token, hash: TokenHash, validation: &Validation) {
         let Some(cache) = self.cache else { return };
         cache.missed();
         match (validation, filling) {
             (Validation::Live { session, .. }, Some(filling)) => cache.keep(filling, session, hash),
-            (Validation::Invalid(Invalid::Ended(_)), _) => cache.forget_refused(token.id()),
-            // Replaced elsewhere, if memory has it as the current one. A secret that is wrong there too changes nothing: anybody may send one.
-            (Validation::Invalid(Invalid::WrongSecret), _) => cache.forget_replaced(token.id(), hash),
-            // What memory knows better: the database went back to an older copy, and the log does not tell where no revocation was lost (R5).
-            (Validation::Invalid(Invalid::Unknown | Invalid::IdleTimeout | Invalid::AbsoluteTimeout), _) => {
-                cache.forget_lost(token.id());
-            }
             (Validation::Live { .. }, None) => {}
+            (Validation::Invalid(why), _) => cache.forget_refused(token.id(), hash, why),
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use hallpass_core::store::{Sweep, Target};
 use hallpass_core::{
     Actor, Attributes, Authentication, CacheSettings, Checked, Class, Client, EndReason, Event, FlushReason, Invalid,
-    Issued, Label, OnLimit, Policies, Session, SessionId, Sessions, SignIn, Store, Timestamp, Token, Validation,
-    ValidationMode,
+    Issued, Label, OnLimit, Policies, RotateError, Session, SessionId, Sessions, SignIn, Store, Timestamp, Token,
+    Validation, ValidationMode,
 };
 use support::{DAY, HOUR, House, Probe, house_on, house_with, seconds, user};
 
@@ -247,40 +247,62 @@ async fn g5_who_was_refused_by_the_store_is_refused_by_memory_too() {
     }
 }
 
-/// R5: a database that went back to an older copy, without a revocation that it lost, has the same log. Whoever it refuses is refused by memory too.
+type Change = fn(&House, &Issued);
+
+fn row(house: &House, issued: &Issued, change: fn(&mut Session)) {
+    change(&mut house.probe.store.tables().rows.get_mut(&issued.session.id).unwrap().session);
+}
+
+/// What the log does not tell, or has not told yet.
+const UNTOLD: [(&str, Change); 4] = [
+    ("r5: it is not in the database that went back", |house, issued| {
+        house.probe.store.tables().rows.remove(&issued.session.id).unwrap();
+    }),
+    ("r5: nor is its last extension", |house, issued| {
+        row(house, issued, |session| session.idle_expires_at = session.created_at);
+    }),
+    ("r5: nor is its last authentication", |house, issued| {
+        row(house, issued, |session| session.absolute_expires_at = session.created_at);
+    }),
+    ("another node has replaced its secret", |house, issued| {
+        house.probe.store.tables().rows.get_mut(&issued.session.id).unwrap().token_hash =
+            hallpass_core::TokenHash::from_bytes([7; 32]);
+    }),
+];
+
+/// Whoever the store has refused is refused by memory too, whichever verb has found it out, and nobody else loses his place.
 #[tokio::test]
-async fn r5_who_was_refused_by_a_database_that_went_back_is_refused_by_memory_too() {
-    type GoesBack = fn(&House, &Issued);
-    fn row(house: &House, issued: &Issued, change: fn(&mut Session)) {
-        change(&mut house.probe.store.tables().rows.get_mut(&issued.session.id).unwrap().session);
-    }
-    let ways: [(&str, GoesBack); 3] = [
-        ("it was made later", |house, issued| {
-            house.probe.store.tables().rows.remove(&issued.session.id).unwrap();
-        }),
-        ("it was extended later", |house, issued| {
-            row(house, issued, |session| session.idle_expires_at = session.created_at);
-        }),
-        ("it was authenticated anew later", |house, issued| {
-            row(house, issued, |session| session.absolute_expires_at = session.created_at);
-        }),
-    ];
-    for (way, go_back) in ways {
-        let house = node().await;
-        let (issued, other) = (house.sign_in("alice").await, house.sign_in("alice").await);
-        assert!(house.live(&issued.token).await.is_some() && house.live(&other.token).await.is_some());
-        go_back(&house, &issued);
-        assert_eq!(reads(&house, &issued).await, FROM_MEMORY, "{way}: nothing has told of it");
-        let strict = house.sessions.strictly().validate(&issued.token).await.unwrap();
-        assert!(matches!(strict, Validation::Invalid(_)), "{way}");
-        assert_eq!(reads(&house, &issued).await, (1, false), "{way}");
-        assert_eq!(reads(&house, &other).await, FROM_MEMORY, "{way}: the others stay");
+async fn g5_r5_whichever_verb_was_refused_the_next_check_is_refused_too() {
+    for (way, change) in UNTOLD {
+        for ask in ["strict check", "sign out", "rotate", "sign in again"] {
+            let house = node().await;
+            let (issued, other) = (house.sign_in("alice").await, house.sign_in("alice").await);
+            assert!(house.live(&issued.token).await.is_some() && house.live(&other.token).await.is_some());
+            change(&house, &issued);
+            assert_eq!(reads(&house, &issued).await, FROM_MEMORY, "{way}: nothing has told of it");
+            let (sessions, token) = (&house.sessions, &issued.token);
+            match ask {
+                "strict check" => {
+                    let strict = sessions.strictly().validate(token).await.unwrap();
+                    assert!(matches!(strict, Validation::Invalid(_)), "{way}");
+                }
+                "sign out" => assert!(!sessions.end(token).await.unwrap(), "{way}"),
+                "rotate" => assert!(matches!(sessions.rotate(token).await, Err(RotateError::Gone)), "{way}"),
+                _ => {
+                    let again = [Token::parse(token.expose().as_str().as_bytes()).unwrap()];
+                    let new = sessions.sign_in(&again, SignIn::new(user("alice"))).await.unwrap();
+                    assert_ne!(new.session.id, issued.session.id, "{way}");
+                }
+            }
+            assert_eq!(reads(&house, &issued).await, (1, false), "{way}, {ask}");
+            assert_eq!(reads(&house, &other).await, FROM_MEMORY, "{way}, {ask}: the others stay");
+        }
     }
 }
 
-/// Anybody may send ids that are nowhere: they cost nobody his place in memory.
+/// Anybody may send ids that are nowhere, and check his own dead tokens as often as he likes.
 #[tokio::test]
-async fn made_up_ids_cost_no_session_its_place_in_memory() {
+async fn what_anybody_may_send_costs_no_session_its_place_in_memory() {
     // The least: 64 fences.
     let mut settings = CacheSettings::default();
     settings.bytes = 64 << 10;
@@ -293,6 +315,16 @@ async fn made_up_ids_cost_no_session_its_place_in_memory() {
         id[..4].copy_from_slice(&n.to_be_bytes());
         let made_up = Token::generate(SessionId::from_bytes(id), &hallpass_core::OsEntropy).unwrap();
         assert!(matches!(house.sessions.validate_now(&made_up), Some(Ok(Validation::Invalid(Invalid::Unknown)))));
+    }
+    let mut dead = Vec::new();
+    for _ in 0..500 {
+        let issued = house.sign_in("mallory").await;
+        house.sessions.end(&issued.token).await.unwrap();
+        dead.push(issued.token);
+    }
+    assert!(house.live(&issued.token).await.is_some());
+    for token in dead.iter().chain(&dead) {
+        assert!(matches!(house.refused(token).await, Invalid::Ended(_)));
     }
     assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
 }

@@ -9,8 +9,9 @@
 //! and is put in afterwards is refused.
 
 use std::hash::BuildHasher;
+use std::sync::PoisonError;
 
-use crate::shim::{AtomicU64, Keyed, Ordering, Rule, keeps};
+use crate::shim::{AtomicU64, Keyed, Mutex, MutexGuard, Ordering, Rule, keeps};
 use crate::{SessionId, UserId};
 
 /// The count of revocations when a reading began.
@@ -29,6 +30,8 @@ pub(crate) struct Fences {
     count: AtomicU64,
     everyone: AtomicU64,
     table: Box<[AtomicU64]>,
+    /// Where the count stood when the store last refused a session: of concern to readings that are still under way, and to nothing that is in memory.
+    refused: Box<[Mutex<u64>]>,
     hasher: Keyed,
 }
 
@@ -40,6 +43,8 @@ impl Fences {
             count: AtomicU64::new(0),
             everyone: AtomicU64::new(0),
             table: (0..notes).map(|_| AtomicU64::new(0)).collect(),
+            // Readings do not take long: those that meet another's refusal are few.
+            refused: (0..notes.min(1 << 10)).map(|_| Mutex::new(0)).collect(),
             hasher: Keyed::default(),
         }
     }
@@ -66,6 +71,33 @@ impl Fences {
     /// Nothing that was read before is good any more.
     pub(crate) fn raise_everyone(&self) {
         self.raise(Some(&self.everyone));
+    }
+
+    /// The store has refused this session: what was read of it before is not to be kept any more, and what is kept goes, by `forget`. Anybody may send what is
+    /// refused, so this costs nobody who is in memory anything.
+    pub(crate) fn refuse(&self, id: SessionId, forget: impl FnOnce()) {
+        let mut refused = self.refusal(self.of_session(id));
+        let now = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        if let Some(refused) = &mut refused {
+            **refused = now;
+        }
+        forget();
+    }
+
+    /// Keeps, by `keep`, what was read at that moment, unless the store has refused the session since. None is refused meanwhile: either the refusal finds what was kept, or it is
+    /// found here.
+    pub(crate) fn keep_unless_refused(&self, moment: Moment, places: Places, keep: impl FnOnce()) -> bool {
+        let refused = self.refusal(places.session);
+        let is_good = refused.as_ref().is_none_or(|refused| **refused <= moment.0);
+        if is_good {
+            keep();
+        }
+        is_good
+    }
+
+    fn refusal(&self, place: u32) -> Option<MutexGuard<'_, u64>> {
+        let note = self.refused.get(place as usize & (self.refused.len() - 1))?;
+        Some(note.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether what was read at that moment is still good. Three loads.

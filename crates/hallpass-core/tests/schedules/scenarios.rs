@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hallpass_core::{Actor, Attributes, AttributesOutcome, Client, Clock as _, EndReason, Label, ManualClock, Token};
+use hallpass_core::{
+    Actor, Attributes, AttributesOutcome, Client, Clock as _, EndReason, Issued, Label, ManualClock, Token,
+};
 use shuttle::future::block_on;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
@@ -222,8 +224,9 @@ fn changes() {
     assert_eq!((last.attributes, last.label), (attributes, label), "in the end");
 }
 
-/// A node that has refused a session, by reading the store, does not accept it again, whatever it has in memory or is about to put there.
-fn refusal() {
+/// A node that has refused a session, by reading the store, does not accept it again, whatever it has in memory or is about to put there: another node revokes
+/// it, or replaces its secret, or the database goes back to a copy without it, which no log tells.
+fn refusal(act: fn(&Given, &Issued)) {
     let given = Arc::new(Given::nodes(2));
     let issued = Arc::new(given.sign_in("alice"));
     let checks = {
@@ -242,10 +245,24 @@ fn refusal() {
         let (given, issued) = (Arc::clone(&given), Arc::clone(&issued));
         thread::spawn(move || look(&given, 1, &issued.token))
     };
-    revoke(&given.nodes[0], What::Session, &issued.session);
+    act(&given, &issued);
     checks.join().unwrap();
     others.join().unwrap();
+    // Found out by a check, where no log tells.
+    assert!(!accepts(&given.nodes[1].strictly(), &issued.token));
     never_again(&given, &issued.token);
+}
+
+fn is_revoked(given: &Given, issued: &Issued) {
+    revoke(&given.nodes[0], What::Session, &issued.session);
+}
+
+fn is_rotated(given: &Given, issued: &Issued) {
+    drop(block_on(given.nodes[0].rotate(&issued.token)).unwrap());
+}
+
+fn is_lost(given: &Given, issued: &Issued) {
+    given.probe.store.tables().rows.remove(&issued.session.id);
 }
 
 /// A node revokes and waits, while another one begins to follow the log, or goes on, and checks, and time passes: once the wait is over nobody accepts (G6).
@@ -318,7 +335,7 @@ fn strict_checks() {
 }
 
 /// All of them, by name.
-pub(crate) const ALL: [(&str, fn()); 17] = [
+pub(crate) const ALL: [(&str, fn()); 19] = [
     ("own revocation of a session", || own_revocation(What::Session)),
     ("own revocation of a user", || own_revocation(What::User)),
     ("own revocation of everyone", || own_revocation(What::Everyone)),
@@ -326,7 +343,9 @@ pub(crate) const ALL: [(&str, fn()); 17] = [
     ("foreign revocation of a user", || foreign_revocation(What::User)),
     ("foreign revocation of everyone", || foreign_revocation(What::Everyone)),
     ("rotation", rotation),
-    ("refusal", refusal),
+    ("refusal of what was revoked", || refusal(is_revoked)),
+    ("refusal of a replaced secret", || refusal(is_rotated)),
+    ("refusal of what a database lost", || refusal(is_lost)),
     ("beginning", beginning),
     ("two revocations", two_revocations),
     ("changes", changes),
@@ -365,7 +384,9 @@ fn r12_what_a_node_changed_it_shows() {
 
 #[test]
 fn r12_who_was_refused_is_not_accepted_again() {
-    explore(refusal);
+    explore(|| refusal(is_revoked));
+    explore(|| refusal(is_rotated));
+    explore(|| refusal(is_lost));
 }
 
 #[test]
