@@ -84,7 +84,7 @@ pub struct CacheStatus {
     pub hits: u64,
     /// Checks that read the store although a cache is in use.
     pub misses: u64,
-    /// Readings that came too late to be kept: the session, its user or everybody was revoked meanwhile.
+    /// Readings that came too late to be kept: the session, its user or everybody was revoked meanwhile, or the store has refused the session.
     pub fenced: u64,
     /// How often everything was forgotten: at the beginning, and whenever the log does not continue from where this node had read it.
     pub flushes: u64,

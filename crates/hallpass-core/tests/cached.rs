@@ -28,6 +28,15 @@ async fn node() -> House {
     house
 }
 
+/// With so many bytes for sessions.
+async fn small_node(bytes: u64) -> House {
+    let mut settings = CacheSettings::default();
+    settings.bytes = bytes;
+    let house = house_with(Policies::default(), ValidationMode::Cached(settings));
+    house.sessions.follow().await.unwrap();
+    house
+}
+
 /// Another one on the same store.
 async fn neighbour(house: &House) -> House {
     let other = house_on(&house.probe, Policies::default(), cached());
@@ -304,10 +313,7 @@ async fn g5_r5_whichever_verb_was_refused_the_next_check_is_refused_too() {
 #[tokio::test]
 async fn what_anybody_may_send_costs_no_session_its_place_in_memory() {
     // The least: 64 fences.
-    let mut settings = CacheSettings::default();
-    settings.bytes = 64 << 10;
-    let house = house_with(Policies::default(), ValidationMode::Cached(settings));
-    house.sessions.follow().await.unwrap();
+    let house = small_node(64 << 10).await;
     let issued = house.sign_in("alice").await;
     assert!(house.live(&issued.token).await.is_some());
     for n in 0..5_000_u32 {
@@ -712,10 +718,8 @@ async fn r20_the_end_of_a_hundred_thousand_sessions_in_memory_takes_no_longer_th
 
 #[tokio::test]
 async fn memory_is_bounded() {
-    let mut settings = CacheSettings::default();
-    settings.bytes = 256 << 10;
-    let house = house_with(Policies::default(), ValidationMode::Cached(settings));
-    house.sessions.follow().await.unwrap();
+    const BYTES: u64 = 256 << 10;
+    let house = small_node(BYTES).await;
     for n in 0..5_000 {
         let mut sign_in = SignIn::new(user(&format!("user {n}")));
         sign_in.client = Client::new(None, Some(format!("Browser {n} {}", "x".repeat(300)).as_bytes()));
@@ -726,7 +730,7 @@ async fn memory_is_bounded() {
         }
     }
     let status = house.sessions.cache_status().unwrap();
-    assert!(status.bytes <= settings.bytes && status.bytes > settings.bytes / 2, "{status:?}");
+    assert!(status.bytes <= BYTES && status.bytes > BYTES / 2, "{status:?}");
     assert!((200..1_000).contains(&status.entries), "{status:?}");
 }
 
