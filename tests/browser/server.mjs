@@ -16,7 +16,7 @@ const STOP_MS = 15_000;
 const COMMAND_MS = 60_000;
 
 /** A port that was free a moment ago. */
-function freePort() {
+export function freePort() {
   return new Promise((done, failed) => {
     const probe = createServer();
     probe.once("error", failed);

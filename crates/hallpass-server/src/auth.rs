@@ -1,9 +1,9 @@
-//! The sign-in contract that Auth.js clients speak (version 5), for one provider: `credentials`.
+//! The sign-in contract that Auth.js clients speak (version 5, or version 4: [`AuthApi`]), for one provider: `credentials`.
 //!
 //! `GET /api/auth/csrf`, `providers`, `session`, `signin`, `signout`, `error`; `POST /api/auth/session`, `signin[/credentials]`,
-//! `callback/credentials`, `signout`. Everything else under `/api/auth` is 400 and the JSON string `"Bad request."`.
+//! `callback/credentials`, `signout`, and for version 4 `_log`. Everything else under `/api/auth` is 400 and the JSON string `"Bad request."`.
 //!
-//! What differs from Auth.js, on purpose, and why no client minds:
+//! What differs from Auth.js, on purpose, and why no client minds (`tests/authjs` asks both and compares):
 //!
 //! - A sign-in makes a session in the database, also with the credentials provider (Auth.js writes a signed token instead).
 //! - Reading the session sets no cookie unless its expiry moved, and `expires` is the deadline as of this answer, not the one before.
@@ -14,6 +14,7 @@
 //! - Too many failed attempts are 429 with `Retry-After`, too many at once 503; both still carry `{"url"}`.
 //! - Bodies of other types than form and JSON are 415, above 16 KiB 413, and requests of other origins 403.
 
+mod api;
 pub(crate) mod csrf;
 pub(crate) mod fields;
 pub(crate) mod redirect_target;
@@ -28,10 +29,11 @@ use axum::response::{IntoResponse as _, Response};
 use hallpass_axum::{SessionHandle, headers, rfc3339};
 use http::header::{CACHE_CONTROL, EXPIRES, LOCATION, PRAGMA, RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+pub use self::api::AuthApi;
 use self::csrf::Binding;
 use self::fields::{Accepted, Fields};
 use self::sign_in::{Attempted, Credentials};
@@ -42,8 +44,6 @@ use crate::serve::site::Site;
 const BASE: &str = "/api/auth";
 /// The one provider.
 const PROVIDER: &str = "credentials";
-
-static RETURN_REDIRECT: HeaderName = HeaderName::from_static("x-auth-return-redirect");
 
 /// What is asked, read from method and path.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,11 +58,12 @@ enum Asked {
     BeginSignIn { provider: Option<String> },
     Callback { provider: String },
     SignOut,
+    Log,
 }
 
 impl Asked {
     /// `None` for what the contract does not know; HEAD and OPTIONS included.
-    fn read(method: &Method, path: &str) -> Option<Self> {
+    fn read(api: AuthApi, method: &Method, path: &str) -> Option<Self> {
         let mut words = path.strip_prefix(BASE)?.split('/').filter(|word| !word.is_empty());
         let (action, provider, None) = (words.next()?, words.next(), words.next()) else {
             return None;
@@ -78,6 +79,7 @@ impl Asked {
             ("POST", "signin", provider) => Some(Self::BeginSignIn { provider: provider.map(ToOwned::to_owned) }),
             ("POST", "callback", Some(provider)) => Some(Self::Callback { provider: provider.to_owned() }),
             ("POST", "signout", None) => Some(Self::SignOut),
+            ("POST", "_log", None) if api == AuthApi::Nextauth4 => Some(Self::Log),
             _ => None,
         }
     }
@@ -86,16 +88,22 @@ impl Asked {
 /// Answers everything under `/api/auth`.
 pub(crate) async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(asked) = Asked::read(&parts.method, parts.uri.path()) else {
-        return data(StatusCode::BAD_REQUEST, &json!("Bad request."));
+    let Some(asked) = Asked::read(site.auth_api, &parts.method, parts.uri.path()) else {
+        return unknown();
     };
     match asked {
         Asked::Providers => providers(&site),
         Asked::SignInPage => to_sign_in(&site, &parts),
-        Asked::SignOutPage => Redirect::to(&parts, site.origin().as_str().to_owned()),
+        Asked::SignOutPage => Redirect::of_page(&site, &parts).to(site.origin().as_str()),
         Asked::ErrorPage => error_page(&site, &parts),
+        Asked::Log => log(&parts, body).await,
         asked => with_session(&site, asked, parts, body).await.unwrap_or_else(|refused| refused),
     }
+}
+
+/// What is none of the contract's. Version 4 says so in text, which nothing reads.
+fn unknown() -> Response {
+    data(StatusCode::BAD_REQUEST, &json!("Bad request."))
 }
 
 /// What depends on the request's session.
@@ -116,27 +124,29 @@ async fn with_session(site: &Site, asked: Asked, mut parts: Parts, body: Body) -
             _ => no_store(session_body(site, &handle).await),
         });
     };
+    let redirect = Redirect { as_json: site.auth_api.wants_json(&parts.headers, &fields) };
     let binding = Binding::to(handle.current().as_deref());
     if !site.csrf.is_verified(&parts.headers, &binding, fields.get("csrfToken")) {
         tracing::info!(target: EVENTS, event = "malicious_csrf", client.ip = ?handle.client().ip, "the CSRF token is missing or not this browser's");
         if asked == Asked::UpdateSession {
-            return Ok(data(StatusCode::BAD_REQUEST, &Value::Null));
+            return Ok(data(StatusCode::BAD_REQUEST, &site.auth_api.nobody()));
         }
-        return Ok(Redirect::to(&parts, sign_in_error(site, "MissingCSRF", None)));
+        return Ok(redirect.failed(&site.auth_api.missing_csrf(site.origin(), asked == Asked::SignOut)));
     }
     let target = redirect_target::resolve(site.origin(), fields.get("callbackUrl"));
     Ok(match asked {
         Asked::UpdateSession => no_store(session_body(site, &handle).await),
-        Asked::BeginSignIn { provider: None } => Redirect::to(&parts, sign_in_address(site, &target)),
-        Asked::BeginSignIn { provider: Some(provider) } if provider == PROVIDER => {
-            Redirect::to(&parts, sign_in_address(site, &target))
-        }
         Asked::Callback { provider } if provider == PROVIDER => {
-            credentials(site, &parts, &handle, &fields, &target).await
+            credentials(site, &parts, redirect, &handle, &fields, &target).await
         }
-        Asked::SignOut => sign_out(&parts, &handle, target).await,
+        Asked::Callback { .. } if site.auth_api == AuthApi::Nextauth4 => unknown(),
+        Asked::SignOut => sign_out(redirect, &handle, &target).await,
+        Asked::BeginSignIn { provider: None } => redirect.to(&sign_in_address(site, &target)),
+        Asked::BeginSignIn { provider: Some(provider) } if provider == PROVIDER => {
+            redirect.to(&sign_in_address(site, &target))
+        }
         // A provider that does not exist.
-        _ => Redirect::to(&parts, format!("{}{BASE}/error?error=Configuration", site.origin())),
+        _ => redirect.failed(&format!("{}{BASE}/error?error=Configuration", site.origin())),
     })
 }
 
@@ -193,10 +203,10 @@ fn providers(site: &Site) -> Response {
     )
 }
 
-/// `null`, or the user and the deadline. One read of the account.
+/// The user and the deadline, or the session of nobody. One read of the account.
 async fn session_body(site: &Site, handle: &SessionHandle) -> Response {
     let Some(session) = handle.current() else {
-        return data(StatusCode::OK, &Value::Null);
+        return data(StatusCode::OK, &site.auth_api.nobody());
     };
     match site.account_of(&session).await {
         Ok(Some(account)) => data(
@@ -207,7 +217,7 @@ async fn session_body(site: &Site, handle: &SessionHandle) -> Response {
             }),
         ),
         // Disabled or deleted a moment ago; its sessions are about to end.
-        Ok(None) => data(StatusCode::OK, &Value::Null),
+        Ok(None) => data(StatusCode::OK, &site.auth_api.nobody()),
         Err(error) => {
             tracing::error!(target: "hallpass", error = %error, "the account of a session could not be read");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
@@ -219,15 +229,17 @@ fn to_sign_in(site: &Site, parts: &Parts) -> Response {
     let query = Fields::of_query(parts.uri.query());
     let target = redirect_target::resolve(site.origin(), query.get("callbackUrl"));
     let mut address = sign_in_address(site, &target);
-    if let Some(code) = query.get("error") {
+    let error = query.get("error").or_else(|| query.get("csrf").map(|_| "MissingCSRF"));
+    if let Some(code) = error {
         address = format!("{address}&error={}", pages::signin::known_error(code));
     }
-    Redirect::to(parts, address)
+    Redirect::of_page(site, parts).to(&address)
 }
 
 fn error_page(site: &Site, parts: &Parts) -> Response {
     let query = Fields::of_query(parts.uri.query());
-    Redirect::to(parts, sign_in_error(site, pages::signin::known_error(query.text("error")), None))
+    let error = pages::signin::known_error(query.text("error"));
+    Redirect::of_page(site, parts).to(&format!("{}{}?error={error}", site.origin(), pages::SIGN_IN))
 }
 
 /// The sign-in page, and how to come back.
@@ -236,42 +248,44 @@ fn sign_in_address(site: &Site, target: &str) -> String {
     format!("{}{}?{query}", site.origin(), pages::SIGN_IN)
 }
 
-/// The sign-in page with an error. `target` is kept only for the form of the page itself: programs read the address, and the
-/// contract fixes it.
-fn sign_in_error(site: &Site, code: &str, target: Option<&str>) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("error", code);
-    if code == "CredentialsSignin" {
-        query.append_pair("code", "credentials");
+/// What a client's log has to say (version 4). It is nobody's word for anything, so it stays out of the log unless that is asked for.
+async fn log(parts: &Parts, body: Body) -> Response {
+    match Fields::read(&parts.headers, body, Accepted::FormOrJson).await {
+        Ok(fields) => {
+            tracing::debug!(target: "hallpass", code = ?fields.text("code"), message = ?fields.text("message"), "a browser's client logs");
+            StatusCode::OK.into_response()
+        }
+        Err(unreadable) => unreadable.into_response(),
     }
-    if let Some(target) = target {
-        query.append_pair("callbackUrl", target);
-    }
-    format!("{}{}?{}", site.origin(), pages::SIGN_IN, query.finish())
 }
 
-async fn credentials(site: &Site, parts: &Parts, handle: &SessionHandle, fields: &Fields, target: &str) -> Response {
+async fn credentials(
+    site: &Site,
+    parts: &Parts,
+    redirect: Redirect,
+    handle: &SessionHandle,
+    fields: &Fields,
+    target: &str,
+) -> Response {
     let asked = Credentials {
         email: fields.text("email"),
         password: fields.text("password"),
         remember: fields.is_on("remember"),
     };
-    let wants_json = Redirect::wants_json(parts);
-    let back = (!wants_json).then_some(target);
     match sign_in::attempt(site, handle, &asked).await {
         Attempted::SignedIn(session) => {
-            let mut response = Redirect::to(parts, target.to_owned());
+            let mut response = redirect.to(target);
             // A token from before the sign-in is worth nothing now; the browser gets one that is.
             if let Ok(minted) = site.csrf.mint(&Binding::to(Some(&session)), &*site.entropy) {
                 append_cookie(&mut response, Some(minted.cookie));
             }
             response
         }
-        Attempted::Wrong => Redirect::to(parts, sign_in_error(site, "CredentialsSignin", back)),
-        Attempted::SessionLimit => Redirect::to(parts, sign_in_error(site, "SessionLimit", back)),
+        Attempted::Wrong => redirect.sign_in_failed(site, "CredentialsSignin", target),
+        Attempted::SessionLimit => redirect.sign_in_failed(site, "SessionLimit", target),
         Attempted::Later { status, seconds, code } => {
-            let mut response = if wants_json {
-                data(status, &json!({ "url": sign_in_error(site, code, None) }))
+            let mut response = if redirect.as_json {
+                data(status, &json!({ "url": site.auth_api.sign_in_failed(site.origin(), code).1 }))
             } else {
                 // A redirect cannot carry the status, so the page itself is the answer.
                 pages::signin::render(site, &parts.headers, handle, target, Some(code), asked.email, status)
@@ -283,9 +297,9 @@ async fn credentials(site: &Site, parts: &Parts, handle: &SessionHandle, fields:
     }
 }
 
-async fn sign_out(parts: &Parts, handle: &SessionHandle, target: String) -> Response {
+async fn sign_out(redirect: Redirect, handle: &SessionHandle, target: &str) -> Response {
     match handle.sign_out().await {
-        Ok(_) => Redirect::to(parts, target),
+        Ok(_) => redirect.to(target),
         Err(error) => {
             tracing::error!(target: "hallpass", error = %error, "signing out failed; the session may live on");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
@@ -310,25 +324,47 @@ fn no_store(mut response: Response) -> Response {
 }
 
 /// A redirect, as a program or a browser wants it.
-struct Redirect;
+#[derive(Clone, Copy)]
+struct Redirect {
+    as_json: bool,
+}
 
 impl Redirect {
-    fn wants_json(parts: &Parts) -> bool {
-        parts.headers.contains_key(&RETURN_REDIRECT)
+    /// For a request without fields.
+    fn of_page(site: &Site, parts: &Parts) -> Self {
+        Self { as_json: site.auth_api.wants_json(&parts.headers, &Fields::none()) }
     }
 
-    /// 302, or 200 with `{"url"}` for whoever sent `X-Auth-Return-Redirect`; `Location` is there both times. `address` is absolute.
-    fn to(parts: &Parts, address: String) -> Response {
-        let mut response = if Self::wants_json(parts) {
-            data(StatusCode::OK, &json!({ "url": address }))
-        } else {
-            StatusCode::FOUND.into_response()
-        };
-        let headers = response.headers_mut();
+    /// 302, or 200 with `{"url"}`, and `Location` both times. `address` is absolute.
+    fn to(self, address: &str) -> Response {
+        let status = if self.as_json { StatusCode::OK } else { StatusCode::FOUND };
+        let mut response = self.answer(status, address);
         if let Ok(location) = HeaderValue::try_from(address) {
-            headers.insert(LOCATION, location);
+            response.headers_mut().insert(LOCATION, location);
         }
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    /// As [`Redirect::to`], to an address that says what went wrong: programs get it as JSON alone.
+    fn failed(self, address: &str) -> Response {
+        if self.as_json { self.answer(StatusCode::OK, address) } else { self.to(address) }
+    }
+
+    /// A form goes back to its page, which keeps the target; a program gets the address and the status that its contract fixes.
+    fn sign_in_failed(self, site: &Site, code: &str, target: &str) -> Response {
+        if self.as_json {
+            let (status, address) = site.auth_api.sign_in_failed(site.origin(), code);
+            self.answer(status, &address)
+        } else {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.append_pair("error", code).append_pair("callbackUrl", target);
+            self.to(&format!("{}{}?{}", site.origin(), pages::SIGN_IN, query.finish()))
+        }
+    }
+
+    fn answer(self, status: StatusCode, address: &str) -> Response {
+        let mut response = if self.as_json { data(status, &json!({ "url": address })) } else { status.into_response() };
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }
@@ -339,7 +375,9 @@ mod tests {
 
     #[test]
     fn requests_are_read_as_auth_js_reads_them() {
-        let read = |method: &str, path: &str| Asked::read(&Method::from_bytes(method.as_bytes()).unwrap(), path);
+        let of =
+            |api, method: &str, path: &str| Asked::read(api, &Method::from_bytes(method.as_bytes()).unwrap(), path);
+        let read = |method: &str, path: &str| of(AuthApi::Authjs5, method, path);
         assert_eq!(read("GET", "/api/auth/csrf"), Some(Asked::Csrf));
         assert_eq!(read("GET", "/api/auth/session/"), Some(Asked::Session));
         assert_eq!(read("POST", "/api/auth/callback/x"), Some(Asked::Callback { provider: "x".to_owned() }));
@@ -358,8 +396,11 @@ mod tests {
             ("GET", "/api/auth/"),
             ("GET", "/api/auth/verify-request"),
             ("GET", "/api/auth/%63srf"),
+            ("POST", "/api/auth/_log"),
         ] {
             assert_eq!(read(method, path), None, "{method} {path}");
         }
+        assert_eq!(of(AuthApi::Nextauth4, "POST", "/api/auth/_log"), Some(Asked::Log));
+        assert_eq!(of(AuthApi::Nextauth4, "GET", "/api/auth/_log"), None);
     }
 }

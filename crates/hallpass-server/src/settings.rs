@@ -27,6 +27,7 @@ pub use self::error::{Origin, SettingsError};
 pub use self::policy::{ClassOverride, PolicySettings, SessionLimit};
 pub use self::sources::Sources;
 use self::values::Problem;
+pub use crate::auth::AuthApi;
 use hallpass_core::{AbsoluteTimeout, CacheSettings, OnLimit, Preset, ValidationMode};
 
 /// Least length of a configured secret, in bytes (threat A31): 32 bytes cannot be guessed.
@@ -77,6 +78,8 @@ pub struct Settings {
     pub cron_secret: Option<SecretString>,
     /// Bearer secret of `/metrics`. `None`: the endpoint does not exist.
     pub metrics_secret: Option<SecretString>,
+    /// Which version of Auth.js the sign-in endpoints answer as.
+    pub auth_api: AuthApi,
     /// Key of the CSRF token. `None`: the one kept in the database.
     pub auth_secret: Option<SecretString>,
     /// Key for the hashes of token secrets.
@@ -154,6 +157,11 @@ impl Settings {
             accounts,
             cron_secret: read.secret("cron_secret")?,
             metrics_secret: read.secret("metrics_secret")?,
+            auth_api: read.or(
+                "auth_api",
+                |text| AuthApi::parse(text).ok_or_else(|| choice("auth_api", text)),
+                AuthApi::default,
+            )?,
             auth_secret: read.secret("auth_secret")?,
             pepper: read.secret("pepper")?,
             validation,

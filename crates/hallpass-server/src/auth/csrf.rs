@@ -15,6 +15,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::AuthApi;
+
 /// Hexadecimal digits of a token, and of its hash.
 const DIGITS: usize = 64;
 
@@ -37,6 +39,7 @@ impl Binding {
 #[derive(Debug)]
 pub(crate) struct Csrf {
     secret: SecretString,
+    cookie_name: String,
     secure: bool,
 }
 
@@ -47,14 +50,11 @@ pub(crate) struct Minted {
 }
 
 impl Csrf {
-    /// `secure`: the public origin is https.
-    pub(crate) fn new(secret: SecretString, secure: bool) -> Self {
-        Self { secret, secure }
-    }
-
-    /// The cookie's name. The prefix keeps other hosts from setting it, and is kept by browsers only over https.
-    pub(crate) fn cookie_name(&self) -> &'static str {
-        if self.secure { "__Host-authjs.csrf-token" } else { "authjs.csrf-token" }
+    /// `secure`: the public origin is https. The prefix `__Host-` keeps other hosts from setting the cookie, and is kept by browsers only over
+    /// https.
+    pub(crate) fn new(secret: SecretString, api: AuthApi, secure: bool) -> Self {
+        let host = if secure { "__Host-" } else { "" };
+        Self { secret, cookie_name: format!("{host}{}csrf-token", api.cookie_prefix()), secure }
     }
 
     /// A new token.
@@ -65,7 +65,7 @@ impl Csrf {
         let secure = if self.secure { "; Secure" } else { "" };
         let cookie = format!(
             "{}={token}%7C{}; Path=/; HttpOnly{secure}; SameSite=Lax",
-            self.cookie_name(),
+            self.cookie_name,
             self.hash(&token, binding)
         );
         let mut cookie = HeaderValue::try_from(cookie).map_err(|error| EntropyError(error.to_string()))?;
@@ -86,7 +86,7 @@ impl Csrf {
     }
 
     fn valid(&self, headers: &HeaderMap, binding: &Binding) -> impl Iterator<Item = String> {
-        let name = self.cookie_name().as_bytes();
+        let name = self.cookie_name.as_bytes();
         headers
             .get_all(COOKIE)
             .iter()
@@ -133,7 +133,8 @@ mod tests {
     use super::*;
 
     fn csrf(secure: bool) -> Csrf {
-        Csrf::new(SecretString::from("a secret of the server for the tests".to_owned()), secure)
+        let secret = SecretString::from("a secret of the server for the tests".to_owned());
+        Csrf::new(secret, AuthApi::Authjs5, secure)
     }
 
     fn nobody() -> Binding {

@@ -47,11 +47,16 @@ impl Fields {
             Unreadable(if is_too_large(&error) { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST })
         })?;
         match kind {
-            Kind::Missing if body.is_empty() => Ok(Self(Vec::new())),
+            Kind::Missing if body.is_empty() => Ok(Self::none()),
             Kind::Missing => Err(Unreadable(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
             Kind::Form => Ok(Self::of_form(&body)),
             Kind::Json => Self::of_json(&body).ok_or(Unreadable(StatusCode::BAD_REQUEST)),
         }
+    }
+
+    /// Of a request without a body.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
     }
 
     /// From the query part of an address.

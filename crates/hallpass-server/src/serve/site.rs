@@ -25,9 +25,9 @@ use super::health::{self, Health};
 use super::metrics::{self, Metrics};
 use super::pending_ends::Status;
 use crate::accounts::{Account, AccountId, Accounts, AccountsError, ServerSecret};
-use crate::auth;
 use crate::auth::csrf::Csrf;
 use crate::auth::fields::MAX_BODY_BYTES;
+use crate::auth::{self, AuthApi};
 use crate::engine::Engine;
 use crate::pages::{self, assets, home, setup, signin};
 use crate::password::Passwords;
@@ -44,6 +44,7 @@ pub(crate) struct Site {
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) limits: SignInLimits,
+    pub(crate) auth_api: AuthApi,
     pub(crate) csrf: Csrf,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
@@ -68,7 +69,8 @@ impl Site {
             }
         };
         Ok(Self {
-            csrf: Csrf::new(secret, web.origin().is_secure()),
+            auth_api: settings.auth_api,
+            csrf: Csrf::new(secret, settings.auth_api, web.origin().is_secure()),
             web,
             accounts: Arc::clone(&engine.accounts),
             passwords: Arc::clone(&engine.passwords),

@@ -183,6 +183,14 @@ const ROWS: &[Row] = &[
         None,
     ),
     Row(
+        "auth_api",
+        Kind::Choice(&["authjs5", "nextauth4"]),
+        "authjs5",
+        "Which version of Auth.js the sign-in endpoints answer as: that of the application's browser client (next-auth 5 or 4)",
+        Supply::Plain,
+        None,
+    ),
+    Row(
         "auth_secret",
         Kind::Text,
         "made at the first start and kept in the database",

@@ -325,6 +325,15 @@ fn lists_switches_and_words() {
 }
 
 #[test]
+fn the_sign_in_endpoints_answer_version_5_unless_4_is_asked_for() {
+    assert_eq!(given().settings().auth_api, AuthApi::Authjs5);
+    assert_eq!(given().env("HALLPASS_AUTH_API", "authjs5").settings().auth_api, AuthApi::Authjs5);
+    assert_eq!(given().toml("auth_api = \"nextauth4\"").settings().auth_api, AuthApi::Nextauth4);
+    let error = given().env("HALLPASS_AUTH_API", "nextauth5").error();
+    assert!(error.contains("authjs5, nextauth4"), "{error}");
+}
+
+#[test]
 fn validation_is_strict_unless_cached_is_asked_for() {
     assert_eq!(given().settings().validation, ValidationMode::Strict);
     let of = |given: Given| match given.env("HALLPASS_VALIDATION", "cached").settings().validation {
