@@ -61,7 +61,10 @@ fn dispatch(command: Command, flags: &clap::ArgMatches, output: &mut Output<'_>)
 
 async fn with_settings(command: Command, settings: Settings, output: &mut Output<'_>) -> Result<()> {
     match &command {
-        Command::Doctor => return commands::doctor::run(&settings, output).await,
+        Command::Doctor(args) => {
+            let authjs = settings::sql_database_of_flag("authjs", args.authjs.as_deref(), args.authjs_file.as_deref())?;
+            return commands::doctor::run(&settings, authjs.as_ref(), output).await;
+        }
         Command::Policy => return commands::policy::run(&settings.policy.policies()?, output),
         Command::Copy(args) => return commands::copy::run(&to_move(args, &settings)?, &settings, output).await,
         _ => {}
@@ -106,7 +109,7 @@ async fn with_engine(command: Command, settings: Settings, engine: Engine, outpu
         Command::Cleanup { dry_run } => commands::cleanup::run(dry_run, &engine, output).await,
         Command::Migrate => migrated(&settings, &engine, output).await,
         // Answered above.
-        Command::Doctor | Command::Policy | Command::Copy(_) | Command::Completions { .. } | Command::Settings => {
+        Command::Doctor(_) | Command::Policy | Command::Copy(_) | Command::Completions { .. } | Command::Settings => {
             Ok(())
         }
     }

@@ -78,7 +78,7 @@ pub enum Command {
     /// Show the session policy in force
     Policy,
     /// Check configuration, database and clocks, and say how to fix what is wrong
-    Doctor,
+    Doctor(DoctorArgs),
     /// Bring the database's schema up to date (serve does it by itself)
     Migrate,
     /// Print a completion script
@@ -110,6 +110,17 @@ pub struct CopyArgs {
     /// Leave the accounts where they are
     #[arg(long)]
     pub sessions_only: bool,
+}
+
+/// `hallpass doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look at this Auth.js database too: whose layout it has, and what it lacks. Nothing is written there
+    #[arg(long, value_name = "URL")]
+    pub authjs: Option<String>,
+    /// A file that holds that URL, for one with a password
+    #[arg(long, value_name = "FILE", conflicts_with = "authjs")]
+    pub authjs_file: Option<PathBuf>,
 }
 
 /// `hallpass user ...`

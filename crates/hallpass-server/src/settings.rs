@@ -329,6 +329,19 @@ pub fn database_of_flag(name: &str, url: Option<&str>, path: Option<&Path>) -> R
     raw.map(|raw| parsed(name, &raw, Database::parse)).transpose()
 }
 
+/// As [`database_of_flag`], for one in SQL.
+///
+/// # Errors
+/// An unreadable file, a URL that is none, and one of Redis.
+pub fn sql_database_of_flag(
+    name: &str,
+    url: Option<&str>,
+    path: Option<&Path>,
+) -> Result<Option<SqlDatabase>, SettingsError> {
+    let raw = sources::of_flag(name, url, path)?;
+    raw.map(|raw| parsed(name, &raw, SqlDatabase::parse)).transpose()
+}
+
 /// Adds name and origin to what goes wrong.
 fn parsed<T>(
     key: &str,

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 
 use anyhow::{Result, bail};
+use hallpass_authjs::Layout;
 use hallpass_core::{Sessions, StoreError, ValidationMode};
 use serde_json::json;
 
+use crate::commands::authjs;
 use crate::commands::running_server::{self, Found};
 use crate::engine::Engine;
 use crate::output::Output;
-use crate::settings::{Origin, Settings};
+use crate::settings::{Origin, Settings, SqlDatabase};
 
 /// How far two clocks may differ without a warning: a deadline moves by at most the skew.
 const MAX_SKEW_MS: u64 = 1_000;
@@ -41,11 +43,11 @@ fn failed(what: &'static str, found: String) -> Finding {
     Finding { what, verdict: Verdict::Failed, found, fix: None }
 }
 
-/// Checks configuration, database and clocks, and says how to mend what is wrong. Creates no database.
+/// Checks configuration, database and clocks, and the Auth.js database that is named, and says how to mend what is wrong. Creates no database.
 ///
 /// # Errors
 /// When a check failed.
-pub async fn run(settings: &Settings, output: &mut Output<'_>) -> Result<()> {
+pub async fn run(settings: &Settings, authjs: Option<&SqlDatabase>, output: &mut Output<'_>) -> Result<()> {
     let mut findings = configuration(settings);
     let places = [
         (settings.database.exists(), settings.database.to_string(), "check database_url (HALLPASS_DATABASE_URL)"),
@@ -68,6 +70,9 @@ pub async fn run(settings: &Settings, output: &mut Output<'_>) -> Result<()> {
         }
     }
     findings.push(server(running_server::ask(settings.listen).await, settings));
+    if let Some(database) = authjs {
+        findings.extend(authjs_database(database).await);
+    }
     print(&findings, output)?;
     if findings.iter().any(|finding| finding.verdict == Verdict::Failed) {
         bail!("at least one check failed");
@@ -231,6 +236,26 @@ fn server(found: Found, settings: &Settings) -> Finding {
         return warning("server", text, "it runs with another setting of validation than this command was given");
     }
     fine("server", text)
+}
+
+async fn authjs_database(database: &SqlDatabase) -> Vec<Finding> {
+    const WHAT: &str = "Auth.js";
+    let layout = match authjs::catalogue(database).await.map(|catalogue| Layout::recognise(&catalogue)) {
+        Ok(Ok(layout)) => layout,
+        Ok(Err(unrecognised)) => return vec![failed(WHAT, format!("{database}: {unrecognised}"))],
+        Err(error) => return vec![failed(WHAT, format!("{error:#}"))],
+    };
+    let (sessions, users) = (&layout.sessions, &layout.users);
+    let mut findings = vec![
+        fine(WHAT, format!("{}, in {database}: sessions in {sessions}, users in {users}", layout.maker)),
+        fine(WHAT, format!("expires is {}", layout.expires)),
+    ];
+    findings.extend(layout.shortcomings().into_iter().map(|shortcoming| {
+        let steps: Vec<String> = shortcoming.statement.into_iter().chain(shortcoming.note).collect();
+        let fix = (!steps.is_empty()).then(|| steps.join(" ").into());
+        Finding { what: WHAT, verdict: Verdict::Warning, found: shortcoming.what, fix }
+    }));
+    findings
 }
 
 /// The engine says what to do in the same breath.

@@ -123,12 +123,12 @@ impl Database {
 }
 
 impl SqlDatabase {
-    /// As [`Database::parse`], for one that can hold accounts.
+    /// As [`Database::parse`], for one in SQL.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         match Database::parse(text)? {
             Database::Sql(database) => Ok(database),
             Database::Redis(_) => {
-                problem("accounts are not kept in Redis", "name an SQL database: sqlite:, postgres:// or mysql://")
+                problem("Redis keeps sessions alone", "name an SQL database: sqlite:, postgres:// or mysql://")
             }
         }
     }

@@ -1,0 +1,33 @@
+//! An Auth.js database as hallpass sees it.
+//!
+//! Adapters of Auth.js agree on the names of columns and on little else: tables are called `Session`, `sessions` or `session`, the moment at which a
+//! session expires is a timestamp with or without a time zone, text, or a number, and most layouts lack the indexes that listing and ending
+//! sessions needs. [`Catalogue`] is what a database says of its tables, [`Layout`] what was recognised in it, and [`Layout::shortcomings`]
+//! what to mend, with the statements.
+//!
+//! ```
+//! use hallpass_authjs::{Catalogue, Layout, Maker};
+//! use rusqlite::Connection;
+//!
+//! let database = Connection::open_in_memory()?;
+//! database.execute_batch(
+//!     r#"CREATE TABLE "user" (id text PRIMARY KEY, name text, email text UNIQUE, "emailVerified" integer, image text);
+//!        CREATE TABLE "session" ("sessionToken" text PRIMARY KEY, "userId" text NOT NULL REFERENCES "user" (id) ON DELETE CASCADE,
+//!          expires integer NOT NULL);"#,
+//! )?;
+//! let layout = Layout::recognise(&Catalogue::of_sqlite(&database)?)?;
+//! assert_eq!((layout.maker, layout.sessions.as_str()), (Maker::Drizzle, "session"));
+//! assert_eq!(layout.shortcomings().len(), 2, "no index by user, and none by expiry");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod catalogue;
+mod layout;
+mod mysql;
+mod postgres;
+mod shortcomings;
+mod sqlite;
+
+pub use catalogue::{Catalogue, Column, Engine, ForeignKey, Index, Table};
+pub use layout::{Expires, Layout, Maker, Unrecognised};
+pub use shortcomings::Shortcoming;

@@ -1,0 +1,2 @@
+CREATE TABLE `User` (`id` varchar(36) PRIMARY KEY DEFAULT (UUID()), `name` varchar(255), `email` varchar(255) NOT NULL UNIQUE, `emailVerified` DATETIME(3), `image` varchar(255)) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;
+CREATE TABLE `Session` (`id` varchar(36) PRIMARY KEY DEFAULT (UUID()), `userId` varchar(36) NOT NULL, `sessionToken` varchar(255) NOT NULL UNIQUE, `expires` DATETIME(3) NOT NULL, CONSTRAINT `Session_userId_fk` FOREIGN KEY (`userId`) REFERENCES `User` (`id`) ON DELETE CASCADE) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;
