@@ -38,10 +38,10 @@ impl Layout {
         format!("ALTER TABLE {} {change};", self.quoted(&self.sessions))
     }
 
-    /// Prisma knows its tables from its own file alone, and its next migration takes away what is not there.
+    /// Prisma knows its tables from its own file alone: to it, what is in the database and not there is foreign.
     fn prisma(&self, line: &str) -> Option<String> {
         let is_prisma = matches!(self.maker, Maker::Prisma | Maker::PrismaClassic);
-        is_prisma.then(|| format!("so that Prisma keeps it: {line}"))
+        is_prisma.then(|| format!("so that Prisma knows it: {line}"))
     }
 
     fn create_index(&self, column: &str, is_unique: bool) -> String {

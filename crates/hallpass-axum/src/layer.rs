@@ -116,6 +116,8 @@ fn named_origin(headers: &HeaderMap) -> Option<String> {
 
 type Check = Pin<Box<dyn Future<Output = Arc<Exchange>> + Send>>;
 
+type Confirmation = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 pin_project! {
     /// The future of [`SessionService`].
     pub struct SessionFuture<S, B>
@@ -136,6 +138,7 @@ pin_project! {
         Refused { response: Option<Response> },
         Checking { check: Check, waiting: Option<(S, Request<B>)> },
         Running { #[pin] answer: S::Future, exchange: Option<Arc<Exchange>> },
+        Confirming { confirmation: Confirmation, answered: Option<(Response, Arc<Exchange>)> },
     }
 }
 
@@ -165,9 +168,24 @@ where
                 }
                 StageProjection::Running { answer, exchange } => {
                     let mut response = ready!(answer.poll(cx))?.into_response();
-                    if let Some(exchange) = exchange {
-                        exchange.finish(response.headers_mut());
+                    match exchange.take() {
+                        Some(exchange) if exchange.extends_cookie() => Stage::Confirming {
+                            confirmation: Box::pin(Arc::clone(&exchange).confirm_extension()),
+                            answered: Some((response, exchange)),
+                        },
+                        Some(exchange) => {
+                            exchange.finish(response.headers_mut());
+                            return Poll::Ready(Ok(response));
+                        }
+                        None => return Poll::Ready(Ok(response)),
                     }
+                }
+                StageProjection::Confirming { confirmation, answered } => {
+                    ready!(confirmation.as_mut().poll(cx));
+                    let Some((mut response, exchange)) = answered.take() else {
+                        return Poll::Pending;
+                    };
+                    exchange.finish(response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
             };

@@ -213,6 +213,24 @@ impl Exchange {
         progress.cookie = if has_cookie { CookieChange::Clear } else { CookieChange::Keep };
     }
 
+    /// Whether the response would bring the request's own token anew, with a later expiry.
+    pub(crate) fn extends_cookie(&self) -> bool {
+        self.read(|progress| matches!(progress.cookie, CookieChange::Extend(_)))
+    }
+
+    /// Leaves the cookie as it is unless its token is still the session's. While this request was busy another one of the same browser may have got a new token, which
+    /// the old one must not replace: nobody would hold the new one then. One read, once per `update_age` of a session whose cookie stays.
+    pub(crate) async fn confirm_extension(self: Arc<Self>) {
+        let Some(token) = self.presented.only() else { return };
+        let strict = self.web.sessions().strictly();
+        if !matches!(self.web.within(strict.validate(token)).await, Ok(Validation::Live { .. })) {
+            let mut now = self.change();
+            if matches!(now.cookie, CookieChange::Extend(_)) {
+                now.cookie = CookieChange::Keep;
+            }
+        }
+    }
+
     /// Writes what became of the session into the response.
     pub(crate) fn finish(&self, headers: &mut HeaderMap) {
         let looked = self.looked.load(Ordering::Relaxed);

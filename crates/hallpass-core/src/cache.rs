@@ -49,7 +49,7 @@ impl Default for CacheSettings {
 impl CacheSettings {
     /// What is wrong with them, if anything is.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(300));
+        let (shortest, longest) = (Duration::from_millis(100), LONGEST_LEASE);
         if !(shortest..=longest).contains(&self.lease) {
             return Err(format!("the lease must be {shortest:?} to {longest:?}, not {:?}", self.lease));
         }
@@ -110,6 +110,9 @@ pub(crate) struct Cache {
     applied: AtomicU64,
     position: AtomicU64,
 }
+
+/// How long a lease may be at most.
+pub(crate) const LONGEST_LEASE: Duration = Duration::from_secs(300);
 
 /// No place in the log yet.
 const NOWHERE: u64 = u64::MAX;

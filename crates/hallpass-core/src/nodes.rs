@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::cache::LONGEST_LEASE;
 use crate::clock::Reading;
 use crate::shim::{Rule, keeps};
 use crate::store::{Change, ChangeKind, Store};
@@ -20,6 +21,7 @@ const GOOD_FOR: Duration = Duration::from_secs(60);
 /// A row that did not change for so long belongs to a node that is gone: had it come back, it would be entered anew before its next lease. Longer than
 /// [`GOOD_FOR`] and the longest lease together.
 pub(crate) const GONE_AFTER: Duration = Duration::from_secs(600);
+const _: () = assert!(GONE_AFTER.as_secs() > GOOD_FOR.as_secs() + LONGEST_LEASE.as_secs());
 
 /// The random name of a node: another one each time it starts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -276,12 +276,14 @@ impl Sessions {
         }
     }
 
-    /// Ends the session of this token: signing out. Whether there was a live one. One read, one durable commit.
+    /// Ends the session of this token: signing out. Whether there was a live one. One read, one durable commit. Where there is nothing to end,
+    /// [`Sessions::waiting`] waits all the same: until no node accepts a secret that was replaced before.
     ///
     /// # Errors
     /// When the store fails: the session may live on, and the caller must say so.
     pub async fn end(&self, token: &Token) -> Result<bool, StoreError> {
         let Some(record) = self.authentic(token).await? else {
+            self.wait_for_what_was_before().await?;
             return Ok(false);
         };
         let by = Actor::user(&record.session.user);

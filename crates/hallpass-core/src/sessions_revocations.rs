@@ -109,6 +109,11 @@ impl Sessions {
         Ok(Committed { ended, position, at: self.inner.clock.uptime() })
     }
 
+    /// Waits until no node accepts what had ended, or was replaced, before this call.
+    pub(crate) async fn wait_for_what_was_before(&self) -> Result<(), StoreError> {
+        self.wait(&Committed { ended: None, position: 0, at: self.inner.clock.uptime() }).await
+    }
+
     async fn wait(&self, committed: &Committed) -> Result<(), StoreError> {
         if !self.waits {
             return Ok(());

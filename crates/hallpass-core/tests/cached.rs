@@ -95,30 +95,6 @@ async fn a_renewal_is_made_when_it_is_due_and_remembered() {
     assert_eq!(house.probe.renewals.load(Ordering::SeqCst), 1);
 }
 
-/// Two checks find the same extension due. The one that comes too late to make it must not put what it had read in place of the other one's: the session would be due
-/// again at each check.
-#[tokio::test]
-async fn a_check_that_is_late_with_an_extension_leaves_what_the_first_one_kept() {
-    let house = node().await;
-    let issued = house.sign_in("alice").await;
-    reads(&house, &issued).await;
-    house.clock.advance(seconds(DAY));
-    house.sessions.follow().await.unwrap();
-    house.probe.hold_renewal.store(true, Ordering::SeqCst);
-    let late = {
-        let (sessions, text) = (house.sessions.clone(), issued.token.expose().as_str().to_owned());
-        tokio::spawn(async move {
-            let token = Token::parse(text.as_bytes()).unwrap();
-            matches!(sessions.validate(&token).await.unwrap(), Validation::Live { renewed: false, .. })
-        })
-    };
-    house.probe.renewal_held.notified().await;
-    assert!(house.live(&issued.token).await.unwrap().1, "extended by the second one");
-    house.probe.release_renewal.notify_one();
-    assert!(late.await.unwrap(), "the first one was late");
-    assert_eq!(reads(&house, &issued).await, FROM_MEMORY);
-}
-
 /// A policy that is put in force counts for what is in memory too.
 #[tokio::test]
 async fn a_longer_policy_is_seen_by_what_is_in_memory() {

@@ -20,11 +20,13 @@ const LEASE: Duration = Duration::from_secs(2);
 /// More than a lease of another node may last by this one's clock, and the longest pause between two looks at the registry.
 const AT_MOST: Duration = Duration::from_millis(2_000 + 20 + 1 + 50);
 
-/// The timers' time as both clocks of a node; its uptime may have missed some of it.
+/// The timers' time as both clocks of a node; its uptime may have missed some of it, and both may run slowly.
 #[derive(Debug, Clone)]
 struct Timers {
     begun: Instant,
     missed: Arc<AtomicU64>,
+    /// How many thousandths of each second they count.
+    rate: u32,
 }
 
 impl Timers {
@@ -35,12 +37,12 @@ impl Timers {
 
 impl Clock for Timers {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_767_225_600_000).plus(self.begun.elapsed())
+        Timestamp::from_millis(1_767_225_600_000).plus(self.begun.elapsed() * self.rate / 1_000)
     }
 
     fn uptime(&self) -> Uptime {
         let missed = Duration::from_millis(self.missed.load(Ordering::SeqCst));
-        Uptime::from_nanos(1).plus(self.begun.elapsed().saturating_sub(missed))
+        Uptime::from_nanos(1).plus(self.begun.elapsed().saturating_sub(missed) * self.rate / 1_000)
     }
 }
 
@@ -62,8 +64,12 @@ impl Town {
     }
 
     fn node_with(&self, mode: ValidationMode) -> Inhabitant {
+        self.node_by(mode, 1_000)
+    }
+
+    fn node_by(&self, mode: ValidationMode, rate: u32) -> Inhabitant {
         let events = Recorder::default();
-        let clock = Timers { begun: self.begun, missed: Arc::default() };
+        let clock = Timers { begun: self.begun, missed: Arc::default(), rate };
         let sessions = Sessions::builder(Arc::clone(&self.probe) as Arc<dyn Store>)
             .clock(clock.clone())
             .events(events.clone())
@@ -177,6 +183,51 @@ async fn g6_a_node_that_stands_still_is_waited_for_as_long_as_its_lease_may_last
     assert!(took > LEASE && took <= AT_MOST, "{took:?}");
     let waited = here.waited();
     assert_eq!((waited.nodes, waited.acknowledged), (1, 0));
+}
+
+/// A lease of two seconds by a clock that is slow takes longer by this one.
+#[tokio::test(start_paused = true)]
+async fn g6_clocks_may_differ_by_nearly_a_hundredth() {
+    let town = Town::new();
+    let here = town.frozen().await;
+    let there = town.node_by(ValidationMode::Cached(CacheSettings::default()), 991);
+    there.sessions.follow().await.unwrap();
+    let issued = here.sign_in().await;
+    assert!(there.accepts(&issued).await);
+    let (_, took) = here.revoke_and_wait(&issued).await;
+    assert!(!there.accepts_from_memory(&issued), "accepted after the wait, of {took:?}");
+    assert!(took <= AT_MOST, "{took:?}");
+}
+
+/// What another node has asked the log while the revocation was on its way to its commit told it nothing: its lease counts from then.
+#[tokio::test(start_paused = true)]
+async fn g6_the_wait_counts_from_the_commit() {
+    let town = Town::new();
+    let (here, there) = (town.frozen().await, town.frozen().await);
+    let issued = here.sign_in().await;
+    assert!(there.accepts(&issued).await);
+    town.probe.commit_takes_ms.store(1_000, Ordering::SeqCst);
+    let ((_, took), ()) = tokio::join!(here.revoke_and_wait(&issued), async {
+        tokio::time::sleep(Duration::from_millis(990)).await;
+        there.sessions.follow().await.unwrap();
+    });
+    assert!(!there.accepts_from_memory(&issued), "accepted after the wait, of {took:?}");
+    assert!(took > SECOND + LEASE, "{took:?}");
+}
+
+/// Who signs out with a secret that was replaced elsewhere has nothing to end; but until the others know, one of them may accept that secret.
+#[tokio::test(start_paused = true)]
+async fn g6_signing_out_with_a_replaced_secret_waits_too() {
+    let town = Town::new();
+    let (here, there) = (town.frozen().await, town.frozen().await);
+    let issued = here.sign_in().await;
+    assert!(there.accepts(&issued).await);
+    here.sessions.rotate(&issued.token).await.unwrap();
+    assert!(there.accepts_from_memory(&issued));
+    assert!(!here.sessions.end(&issued.token).await.unwrap());
+    assert!(there.accepts_from_memory(&issued), "without a wait it may");
+    assert!(!here.sessions.waiting().end(&issued.token).await.unwrap());
+    assert!(!there.accepts_from_memory(&issued), "accepted after the wait");
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,6 +356,19 @@ async fn a_node_that_was_shut_down_is_not_waited_for() {
     let (_, took) = here.revoke_and_wait(&issued).await;
     assert!(took < Duration::from_millis(1), "{took:?}");
     assert!(!there.accepts(&issued).await);
+}
+
+/// Whoever finds no row of a node takes it for one that accepts nothing: so it must not, from before its row goes.
+#[tokio::test(start_paused = true)]
+async fn g6_a_node_that_leaves_accepts_nothing_before_its_row_is_gone() {
+    let town = Town::new();
+    let there = town.node();
+    let mut background = running(&[&there]).await;
+    town.probe.forgetting_hangs.store(true, Ordering::SeqCst);
+    let leaving = tokio::spawn(background.pop().unwrap().shutdown());
+    town.probe.forgetting_held.notified().await;
+    assert!(!there.has_lease(), "it may still answer from memory");
+    leaving.abort();
 }
 
 /// An idle node writes once in half a minute, and once for what it has read of the log.

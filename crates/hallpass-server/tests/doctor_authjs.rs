@@ -44,7 +44,7 @@ fn a_file_of_prisma_is_recognised_and_left_as_it_is() {
         "ok       Auth.js: Prisma, with createdAt and updatedAt, in sqlite:dev.db: sessions in Session, users in User\n",
         "ok       Auth.js: expires is text or milliseconds, as each row was written\n",
         "warning  Auth.js: no index on expires: each clean-up looks at every session\n",
-        "         fix: CREATE INDEX \"Session_expires_idx\" ON \"Session\" (\"expires\"); so that Prisma keeps it: @@index([expires])\n",
+        "         fix: CREATE INDEX \"Session_expires_idx\" ON \"Session\" (\"expires\"); so that Prisma knows it: @@index([expires])\n",
     ] {
         assert!(printed.contains(line), "{line}{printed}");
     }

@@ -50,6 +50,25 @@ async fn a06_signing_out_in_one_tab_while_another_waits() {
     assert_eq!(browser.copy().me().await.status, 401);
 }
 
+/// An extension is decided when a request begins and sent when it ends. What another request of the browser got in between is newer.
+#[tokio::test]
+async fn a_late_extension_does_not_put_an_old_token_in_place_of_a_newer_one() {
+    for (path, is_newest) in [("/rotate", false), ("/sign-out", false), ("/me", true)] {
+        let app = App::start().await;
+        let mut browser = app.browser();
+        browser.post("/remember/bob", "").await;
+        app.advance(86_400);
+        let mut slow = browser.copy();
+        let request = tokio::spawn(async move { slow.get("/slow").await });
+        bounded(app.gate.entered.notified()).await;
+        assert_eq!(browser.post(path, "").await.status, 200);
+        app.gate.release.notify_one();
+        let answer = bounded(request).await.unwrap();
+        let sent = answer.cookie.map(|cookie| cookie.value);
+        assert_eq!(sent.as_deref(), is_newest.then(|| browser.token()), "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a49_two_hundred_users_over_shared_connections_see_only_themselves() {
     let app = App::start().await;

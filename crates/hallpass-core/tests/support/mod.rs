@@ -72,6 +72,8 @@ pub struct Probe {
     pub log_is_silent: AtomicBool,
     /// The next extension waits until it is released.
     pub hold_renewal: AtomicBool,
+    /// It is made, and its answer waits.
+    pub hold_answer_of_renewal: AtomicBool,
     pub renewal_held: Notify,
     pub release_renewal: Notify,
     /// Heartbeats.
@@ -89,6 +91,11 @@ pub struct Probe {
     pub hints: HintSource,
     /// Reads take waiting, as in a store behind a network.
     pub answers_later: AtomicBool,
+    /// A revocation is so long on its way to its commit, in milliseconds of the timers.
+    pub commit_takes_ms: AtomicU64,
+    /// Rows of nodes do not go.
+    pub forgetting_hangs: AtomicBool,
+    pub forgetting_held: Notify,
     /// What happens while a question and its answer are on their way.
     pub travel: Option<fn()>,
     /// Checks are read together, as stores behind a network do.
@@ -173,9 +180,15 @@ impl Store for Probe {
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, StoreError> {
         self.renewals.fetch_add(1, Ordering::SeqCst);
         self.writing()?;
-        if self.hold_renewal.swap(false, Ordering::SeqCst) {
+        let waits = self.hold_renewal.swap(false, Ordering::SeqCst);
+        let answers_late = waits && self.hold_answer_of_renewal.load(Ordering::SeqCst);
+        let made = if answers_late { Some(self.store.renew(renewal).await) } else { None };
+        if waits {
             self.renewal_held.notify_one();
             self.release_renewal.notified().await;
+        }
+        if let Some(made) = made {
+            return made;
         }
         self.store.renew(renewal).await
     }
@@ -217,6 +230,10 @@ impl Store for Probe {
     async fn revoke(&self, revocation: &Revocation) -> Result<RevokeOutcome, StoreError> {
         self.writing()?;
         self.travel();
+        let takes = self.commit_takes_ms.load(Ordering::SeqCst);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes)).await;
+        }
         let revoked = self.store.revoke(revocation).await;
         self.travel();
         if self.answers_get_lost.load(Ordering::SeqCst) {
@@ -292,6 +309,10 @@ impl Store for Probe {
     }
     async fn forget_node(&self, id: NodeId, beats: u64) -> Result<bool, StoreError> {
         self.writing()?;
+        if self.forgetting_hangs.load(Ordering::SeqCst) {
+            self.forgetting_held.notify_one();
+            std::future::pending::<()>().await;
+        }
         self.travel();
         self.store.forget_node(id, beats).await
     }
