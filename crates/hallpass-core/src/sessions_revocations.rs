@@ -66,7 +66,7 @@ impl Sessions {
     /// The same sessions, but each revocation returns only when no node accepts what it ended, whatever a node has in memory (G6): when all others have told that
     /// they followed the log so far, or the longest lease of those that have not is over. A revocation of what had ended already waits for that too.
     ///
-    /// As a rule that takes as long as a hint and a reading of the log; at most a little more than the longest lease. One reading of the registry more, and one more for each
+    /// As a rule that takes as long as a hint and a reading of the log; at most a fifth more than the longest lease, since clocks may run at different rates. One reading of the registry more, and one more for each
     /// 5 to 50 ms of the wait. Where the wait fails the revocation holds, and the error says so; made again, it waits again.
     ///
     /// "No node accepts" is said of checks that start after the return. Signing in and replacing a secret do not wait, although they may end sessions too.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const SECOND: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_secs(2);
 /// More than a lease of another node may last by this one's clock, and the longest pause between two looks at the registry.
-const AT_MOST: Duration = Duration::from_millis(2_000 + 20 + 1 + 50);
+const AT_MOST: Duration = Duration::from_millis(2_000 + 400 + 1 + 50);
 
 /// The timers' time as both clocks of a node; its uptime may have missed some of it, and both may run slowly.
 #[derive(Debug, Clone)]
@@ -187,10 +187,10 @@ async fn g6_a_node_that_stands_still_is_waited_for_as_long_as_its_lease_may_last
 
 /// A lease of two seconds by a clock that is slow takes longer by this one.
 #[tokio::test(start_paused = true)]
-async fn g6_clocks_may_differ_by_nearly_a_hundredth() {
+async fn g6_clocks_may_differ_by_nearly_a_fifth() {
     let town = Town::new();
     let here = town.frozen().await;
-    let there = town.node_by(ValidationMode::Cached(CacheSettings::default()), 991);
+    let there = town.node_by(ValidationMode::Cached(CacheSettings::default()), 840);
     there.sessions.follow().await.unwrap();
     let issued = here.sign_in().await;
     assert!(there.accepts(&issued).await);
@@ -244,7 +244,7 @@ async fn g6_the_longest_lease_counts_not_the_own_one() {
         assert!(there.accepts(&issued).await);
         let (_, took) = here.revoke_and_wait(&issued).await;
         assert!(!there.accepts(&issued).await, "accepted after the wait");
-        assert!(took > 6 * SECOND && took < 7 * SECOND, "{took:?}");
+        assert!(took > 6 * SECOND && took < 8 * SECOND, "{took:?}");
     }
 }
 

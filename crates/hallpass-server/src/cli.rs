@@ -226,7 +226,7 @@ pub enum SessionsCommand {
         /// Only count them
         #[arg(long)]
         dry_run: bool,
-        /// Return when no server accepts them any more, whatever it has in memory: a moment as a rule, a little more than the lease at most
+        /// Return when no server accepts them any more, whatever it has in memory: a moment as a rule, a fifth more than the lease at most
         #[arg(long, conflicts_with = "dry_run")]
         wait: bool,
     },
