@@ -197,7 +197,7 @@ export const DIFFERENCES = [
     ours: "the same, which keeps the target",
     apply: (answer, { origin }) =>
       answer.status === 302 && answer.location.includes("error=CredentialsSignin")
-        ? { ...answer, location: `${origin}/signin?${new URLSearchParams({ error: "CredentialsSignin", callbackUrl: `${origin}/here` })}` }
+        ? { ...answer, location: `${origin}/signin?${new URLSearchParams({ error: "CredentialsSignin", code: "credentials", callbackUrl: `${origin}/here` })}` }
         : answer,
   },
   {

@@ -357,7 +357,11 @@ impl Redirect {
             self.answer(status, &address)
         } else {
             let mut query = form_urlencoded::Serializer::new(String::new());
-            query.append_pair("error", code).append_pair("callbackUrl", target);
+            query.append_pair("error", code);
+            if code == "CredentialsSignin" {
+                query.append_pair("code", "credentials");
+            }
+            query.append_pair("callbackUrl", target);
             self.to(&format!("{}{}?{}", site.origin(), pages::SIGN_IN, query.finish()))
         }
     }

@@ -9,7 +9,10 @@ const fields = (form) => Object.fromEntries(new FormData(form));
 function Account() {
   const { data, status, update } = useSession();
   const [said, setSaid] = useState("");
-  const tell = (answer) => answer.then((value) => setSaid(JSON.stringify(value ?? null)));
+  const tell = (answer) => {
+    setSaid("");
+    answer.then((value) => setSaid(JSON.stringify(value ?? null)));
+  };
   const submit = (event, options) => {
     event.preventDefault();
     tell(signIn("credentials", { ...fields(event.target), ...options }));
