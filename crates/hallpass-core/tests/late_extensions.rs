@@ -60,21 +60,28 @@ async fn a_check_that_is_late_with_an_extension_leaves_what_the_first_one_kept()
 /// The moment of the reading, and not that at which the extension was answered, says how old is what would be kept.
 #[tokio::test]
 async fn g4_an_extension_that_is_answered_late_keeps_nothing_that_ended_meanwhile() {
-    let (house, issued, late) = late(Way::Back).await;
-    house.sessions.revoke(issued.session.id, None, &Actor::operator("test"), EndReason::Revoked).await.unwrap();
-    house.probe.release_renewal.notify_one();
-    assert_eq!(late.await.unwrap(), Some(true), "it began before the revocation");
-    assert_eq!(accepted(&house, &issued).await, (false, true));
+    answered_late(async |house, issued| {
+        let by = Actor::operator("test");
+        house.sessions.revoke(issued.session.id, None, &by, EndReason::Revoked).await.unwrap();
+    })
+    .await;
 }
 
 /// As above, with a revocation by another node of which this one has read in the log.
 #[tokio::test]
 async fn g3_an_extension_that_is_answered_late_keeps_nothing_of_which_the_log_has_told() {
+    answered_late(async |house, issued| {
+        revoke_elsewhere(house, issued).await;
+        house.sessions.follow().await.unwrap();
+    })
+    .await;
+}
+
+async fn answered_late(meanwhile: impl AsyncFnOnce(&House, &Issued)) {
     let (house, issued, late) = late(Way::Back).await;
-    revoke_elsewhere(&house, &issued).await;
-    house.sessions.follow().await.unwrap();
+    meanwhile(&house, &issued).await;
     house.probe.release_renewal.notify_one();
-    assert_eq!(late.await.unwrap(), Some(true));
+    assert_eq!(late.await.unwrap(), Some(true), "it began before the revocation");
     assert_eq!(accepted(&house, &issued).await, (false, true));
 }
 

@@ -141,8 +141,7 @@ async fn with_session(site: &Site, asked: Asked, mut parts: Parts, body: Body) -
         }
         Asked::Callback { .. } if site.auth_api == AuthApi::Nextauth4 => unknown(),
         Asked::SignOut => sign_out(redirect, &handle, &target).await,
-        Asked::BeginSignIn { provider: None } => redirect.to(&sign_in_address(site, &target)),
-        Asked::BeginSignIn { provider: Some(provider) } if provider == PROVIDER => {
+        Asked::BeginSignIn { provider } if provider.as_deref().is_none_or(|provider| provider == PROVIDER) => {
             redirect.to(&sign_in_address(site, &target))
         }
         // A provider that does not exist.
@@ -244,8 +243,11 @@ fn error_page(site: &Site, parts: &Parts) -> Response {
 
 /// The sign-in page, and how to come back.
 fn sign_in_address(site: &Site, target: &str) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("callbackUrl", target).finish();
-    format!("{}{}?{query}", site.origin(), pages::SIGN_IN)
+    format!("{}{}?{}", site.origin(), pages::SIGN_IN, with_target(target))
+}
+
+fn with_target(target: &str) -> String {
+    form_urlencoded::Serializer::new(String::new()).append_pair("callbackUrl", target).finish()
 }
 
 /// What a client's log has to say (version 4). It is nobody's word for anything, so it stays out of the log unless that is asked for.
@@ -356,13 +358,9 @@ impl Redirect {
             let (status, address) = site.auth_api.sign_in_failed(site.origin(), code);
             self.answer(status, &address)
         } else {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            query.append_pair("error", code);
-            if code == "CredentialsSignin" {
-                query.append_pair("code", "credentials");
-            }
-            query.append_pair("callbackUrl", target);
-            self.to(&format!("{}{}?{}", site.origin(), pages::SIGN_IN, query.finish()))
+            // Version 5's address is that of the page.
+            let (_, page) = AuthApi::Authjs5.sign_in_failed(site.origin(), code);
+            self.to(&format!("{page}&{}", with_target(target)))
         }
     }
 
