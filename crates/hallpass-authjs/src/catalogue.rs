@@ -1,5 +1,9 @@
 //! What a database says of its tables.
 
+mod mysql;
+mod postgres;
+mod sqlite;
+
 /// The database's dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

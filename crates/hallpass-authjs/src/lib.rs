@@ -21,13 +21,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adopt;
 mod catalogue;
+mod change;
+mod connection;
+mod create;
+mod dialect;
+mod find;
+mod health;
 mod layout;
-mod mysql;
-mod postgres;
+mod list;
+mod nodes;
+mod pool;
+mod revocation_log;
+mod revoke;
+mod row;
 mod shortcomings;
-mod sqlite;
+mod side_tables;
+mod store;
+mod sweep;
+mod table;
 
 pub use catalogue::{Catalogue, Column, Engine, ForeignKey, Index, Table};
 pub use layout::{Expires, Layout, Maker, Unrecognised};
 pub use shortcomings::Shortcoming;
+pub use store::{AuthjsOptions, AuthjsStore};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hallpass_core::{MAX_PRESENTED, Token};
+use hallpass_core::{MAX_PRESENTED, Token, TokenError};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use smallvec::SmallVec;
@@ -24,11 +24,15 @@ pub(crate) struct Presented {
 }
 
 impl Presented {
-    /// Reads the headers. Allocates only when there are several well-formed tokens; never touches a store.
+    /// Reads the headers, and tokens as `parse` does. Allocates only when there are several well-formed tokens; never touches a store.
     ///
     /// The credential is the cookie or `Authorization: Bearer hp_...`. A token is accepted from no other place: not from the URL
     /// (ASVS 5.0, 14.2.1), not from a body.
-    pub(crate) fn read(headers: &HeaderMap, cookie_name: &str) -> Result<Self, TooManyCookies> {
+    pub(crate) fn read(
+        headers: &HeaderMap,
+        cookie_name: &str,
+        parse: impl Fn(&[u8]) -> Result<Token, TokenError>,
+    ) -> Result<Self, TooManyCookies> {
         let mut presented = Self::default();
         let mut first: Option<&[u8]> = None;
         let mut note = |presented: &mut Self, raw| {
@@ -39,7 +43,7 @@ impl Presented {
             first.get_or_insert(raw);
             presented.distinct += 1;
             if presented.tokens.len() < MAX_PRESENTED
-                && let Ok(token) = Token::parse(raw)
+                && let Ok(token) = parse(raw)
             {
                 presented.tokens.push(token);
             }
@@ -113,7 +117,7 @@ mod tests {
         for value in authorizations {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        Presented::read(&headers, "session").unwrap()
+        Presented::read(&headers, "session", Token::parse).unwrap()
     }
 
     #[test]

@@ -96,7 +96,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let presented = Presented::read(&map, "__Host-session").unwrap();
+        let presented = Presented::read(&map, "__Host-session", hallpass_core::Token::parse).unwrap();
         rule().check(&Method::from_bytes(method.as_bytes()).unwrap(), &map, &presented).is_ok()
     }
 

@@ -95,8 +95,9 @@ where
 impl<S> SessionService<S> {
     /// What can be decided from the headers alone.
     fn admit<B>(&self, request: &Request<B>) -> Result<Presented, Refusal> {
+        let parse = |raw: &[u8]| self.web.sessions().parse(raw);
         let presented =
-            Presented::read(request.headers(), self.web.cookie_name()).map_err(|_| Refusal::TooManyCookies)?;
+            Presented::read(request.headers(), self.web.cookie_name(), parse).map_err(|_| Refusal::TooManyCookies)?;
         if self.web.rule().check(request.method(), request.headers(), &presented).is_err() {
             self.web.emit(&Event::CrossOriginRefused { origin: named_origin(request.headers()) });
             return Err(Refusal::CrossOrigin);

@@ -53,7 +53,7 @@ pub use fresh_session::FreshSession;
 pub use layer::{SessionFuture, SessionLayer, SessionService};
 pub use origin::{Origin, OriginError};
 pub use rejection::{ClientAddressRejection, FreshSessionRejection, SessionRejection, UndecidedRejection};
-pub use response_cookie::SameSite;
+pub use response_cookie::{CookieName, SameSite};
 pub use self_service::{MIN_CLEANUP_SECRET_BYTES, SelfService, self_service};
 pub use session::Session;
 pub use session_handle::{RotationError, SessionHandle, SignInError, Unavailable};

@@ -11,6 +11,33 @@ pub(crate) const SECURE_NAME: &str = "__Host-session";
 /// The name for an http origin, where no browser would keep a prefixed one.
 pub(crate) const PLAIN_NAME: &str = "session";
 
+/// What the session cookie is called. Only a program that shares its sessions with another one calls it by that one's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CookieName {
+    /// `__Host-session` for an https origin, `session` for http. The default.
+    #[default]
+    Own,
+    /// As Auth.js 5 calls it: `__Secure-authjs.session-token`, `authjs.session-token` for http. Another host of the same site can set a cookie with the prefix
+    /// `__Secure-`, which it cannot with `__Host-`: two of the name are refused, and a sign-in mints a new token, but such a host can sign a browser out.
+    Authjs5,
+    /// As `NextAuth` 4 calls it: `__Secure-next-auth.session-token`, `next-auth.session-token` for http. As for [`CookieName::Authjs5`].
+    Nextauth4,
+}
+
+impl CookieName {
+    const fn of(self, secure: bool) -> &'static str {
+        match (self, secure) {
+            (Self::Own, true) => SECURE_NAME,
+            (Self::Own, false) => PLAIN_NAME,
+            (Self::Authjs5, true) => "__Secure-authjs.session-token",
+            (Self::Authjs5, false) => "authjs.session-token",
+            (Self::Nextauth4, true) => "__Secure-next-auth.session-token",
+            (Self::Nextauth4, false) => "next-auth.session-token",
+        }
+    }
+}
+
 /// Browsers keep no cookie longer (RFC 6265bis, "The Max-Age Attribute").
 const MAX_AGE_SECONDS: i64 = 400 * 24 * 60 * 60;
 
@@ -30,17 +57,18 @@ pub enum SameSite {
 /// removes nothing (A45).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CookieForm {
+    name: CookieName,
     secure: bool,
     same_site: SameSite,
 }
 
 impl CookieForm {
-    pub(crate) const fn new(secure: bool, same_site: SameSite) -> Self {
-        Self { secure, same_site }
+    pub(crate) const fn new(name: CookieName, secure: bool, same_site: SameSite) -> Self {
+        Self { name, secure, same_site }
     }
 
     pub(crate) const fn name(self) -> &'static str {
-        if self.secure { SECURE_NAME } else { PLAIN_NAME }
+        self.name.of(self.secure)
     }
 
     /// Sets the token; with a deadline the cookie outlives the browser. `None` only if the text is no header value, which
@@ -101,19 +129,19 @@ mod tests {
     #[test]
     fn a55_https_gets_the_host_prefix_and_all_attributes() {
         let token = token();
-        let form = CookieForm::new(true, SameSite::Lax);
+        let form = CookieForm::new(CookieName::Own, true, SameSite::Lax);
         assert_eq!(
             text(form.set(&token, None, NOW)),
             format!("__Host-session={}; HttpOnly; SameSite=Lax; Secure; Path=/", token.as_str())
         );
-        let strict = text(CookieForm::new(true, SameSite::Strict).set(&token, None, NOW));
+        let strict = text(CookieForm::new(CookieName::Own, true, SameSite::Strict).set(&token, None, NOW));
         assert!(strict.contains("SameSite=Strict"), "{strict}");
     }
 
     #[test]
     fn http_gets_the_plain_name_without_secure() {
         let token = token();
-        let form = CookieForm::new(false, SameSite::Lax);
+        let form = CookieForm::new(CookieName::Own, false, SameSite::Lax);
         assert_eq!(
             text(form.set(&token, None, NOW)),
             format!("session={}; HttpOnly; SameSite=Lax; Path=/", token.as_str())
@@ -122,7 +150,7 @@ mod tests {
 
     #[test]
     fn persistent_cookies_end_with_the_session_and_after_400_days_at_most() {
-        let form = CookieForm::new(true, SameSite::Lax);
+        let form = CookieForm::new(CookieName::Own, true, SameSite::Lax);
         let day = Duration::from_secs(24 * 60 * 60);
         let set = text(form.set(&token(), Some(NOW.plus(day)), NOW));
         assert!(set.ends_with("; Max-Age=86400; Expires=Fri, 02 Jan 2026 00:00:00 GMT"), "{set}");
@@ -143,13 +171,32 @@ mod tests {
             ),
             (false, "session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"),
         ] {
-            assert_eq!(text(CookieForm::new(secure, SameSite::Lax).remove()), expected);
+            assert_eq!(text(CookieForm::new(CookieName::Own, secure, SameSite::Lax).remove()), expected);
+        }
+    }
+
+    /// As `@auth/core` 0.41 and `next-auth` 4.24 set them, in another order.
+    #[test]
+    fn a_shared_cookie_has_the_name_that_auth_js_gives_it() {
+        let token = Token::parse_foreign(b"5f0c9a52-8f0e-4f7e-9c40-3c9a4e8c1d6b").unwrap().expose();
+        for (name, secure, expected) in [
+            (CookieName::Authjs5, true, "__Secure-authjs.session-token"),
+            (CookieName::Authjs5, false, "authjs.session-token"),
+            (CookieName::Nextauth4, true, "__Secure-next-auth.session-token"),
+            (CookieName::Nextauth4, false, "next-auth.session-token"),
+        ] {
+            let secured = if secure { "; Secure" } else { "" };
+            let set = text(CookieForm::new(name, secure, SameSite::Lax).set(&token, None, NOW));
+            assert_eq!(
+                set,
+                format!("{expected}=5f0c9a52-8f0e-4f7e-9c40-3c9a4e8c1d6b; HttpOnly; SameSite=Lax{secured}; Path=/")
+            );
         }
     }
 
     #[test]
     fn a52_the_token_is_not_in_debug_output() {
-        let header = CookieForm::new(true, SameSite::Lax).set(&token(), None, NOW).unwrap();
+        let header = CookieForm::new(CookieName::Own, true, SameSite::Lax).set(&token(), None, NOW).unwrap();
         assert!(!format!("{header:?}").contains("hp_"));
     }
 }

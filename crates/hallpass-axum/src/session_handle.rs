@@ -105,7 +105,10 @@ impl SessionHandle {
             None => presented.as_slice(),
             Some(issued) => {
                 // A second sign-in within one request replaces the first as well.
-                again = std::iter::once(&*issued).chain(presented).filter_map(copied).collect::<Vec<_>>();
+                again = std::iter::once(&*issued)
+                    .chain(presented)
+                    .filter_map(|token| self.copied(token))
+                    .collect::<Vec<_>>();
                 again.as_slice()
             }
         };
@@ -187,15 +190,15 @@ impl SessionHandle {
         self.client.clone()
     }
 
+    /// Another value of the same token; `Token` has no `Clone`, so that copies are made on purpose only.
+    fn copied(&self, token: &Token) -> Option<Token> {
+        self.exchange.web.sessions().parse(token.expose().as_str().as_bytes()).ok()
+    }
+
     /// Who would read an error's answer.
     pub(crate) fn audience(&self) -> &Audience {
         &self.audience
     }
-}
-
-/// Another value of the same token; `Token` has no `Clone`, so that copies are made on purpose only.
-fn copied(token: &Token) -> Option<Token> {
-    Token::parse(token.expose().as_str().as_bytes()).ok()
 }
 
 /// The client of a request.

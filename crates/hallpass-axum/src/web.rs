@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::cross_origin::CrossOriginRule;
 use crate::response_cookie::CookieForm;
-use crate::{Origin, OriginError, SameSite, SessionLayer, client_address};
+use crate::{CookieName, Origin, OriginError, SameSite, SessionLayer, client_address};
 
 /// What the layer and the routes work with: the verbs, the origin and the cookie. Cheap to clone; clones share everything.
 ///
@@ -95,6 +95,7 @@ pub struct WebBuilder {
     allow_insecure_http: bool,
     sign_in_path: Option<String>,
     same_site: SameSite,
+    cookie_name: CookieName,
     store_timeout: Duration,
 }
 
@@ -130,6 +131,12 @@ impl WebBuilder {
         self
     }
 
+    /// Another name of the session cookie than [`CookieName::Own`], for sessions that are shared with Auth.js.
+    pub fn cookie_name(mut self, name: CookieName) -> Self {
+        self.cookie_name = name;
+        self
+    }
+
     /// How long a request waits for the store before it is answered 503; 2 seconds by default.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;
@@ -162,7 +169,7 @@ impl WebBuilder {
         if self.store_timeout < Duration::from_millis(1) {
             return Err(WebError::StoreTimeout);
         }
-        let cookie = CookieForm::new(own.is_secure(), self.same_site);
+        let cookie = CookieForm::new(self.cookie_name, own.is_secure(), self.same_site);
         Ok(Web {
             inner: Arc::new(Settings {
                 sessions: self.sessions,
@@ -188,6 +195,7 @@ impl Web {
             allow_insecure_http: false,
             sign_in_path: None,
             same_site: SameSite::default(),
+            cookie_name: CookieName::default(),
             store_timeout: Duration::from_secs(2),
         }
     }
@@ -204,7 +212,7 @@ impl Web {
         &self.inner.rule.own
     }
 
-    /// The name of the session cookie: `__Host-session` for https, `session` for http. Browsers do not separate cookies by port, so two http
+    /// The name of the session cookie: `__Host-session` for https, `session` for http, unless [`WebBuilder::cookie_name`] says otherwise. Browsers do not separate cookies by port, so two http
     /// applications on one host share the latter: give each a host name of its own, such as `app.localhost`.
     #[must_use]
     pub fn cookie_name(&self) -> &'static str {

@@ -81,6 +81,11 @@ pub enum CopyError {
     /// What happened in the source meanwhile is not known any more.
     #[error("the source was restored from a backup, or its log swept, while it was copied; copy again")]
     LogLost,
+    /// One of them shares its table with another program.
+    #[error(
+        "sessions on a table that another program shares cannot be copied: what is kept of a token there fits no other database"
+    )]
+    Shared,
     /// The program is stopping.
     #[error("copying was interrupted")]
     Interrupted,
@@ -98,13 +103,16 @@ impl From<JoinError> for CopyError {
 /// May be interrupted and run again. Two or three reads and a durable write for each session, 500 to a page and 128 at once.
 ///
 /// # Errors
-/// [`CopyError::TargetInUse`] before anything is written; the others at any time.
+/// [`CopyError::Shared`] and [`CopyError::TargetInUse`] before anything is written; the others at any time.
 pub async fn copy(
     from: &Arc<dyn Store>,
     to: &Arc<dyn Store>,
     clock: &dyn Clock,
     progress: &mut (dyn FnMut(&CopyProgress) + Send),
 ) -> Result<Copied, CopyError> {
+    if from.shared_tokens().is_some() || to.shared_tokens().is_some() {
+        return Err(CopyError::Shared);
+    }
     let mut copy = Copy { from, to, now: clock.now(), first_look: true, copied: Copied::default() };
     let total = copy.from.count(&Filter::default(), copy.now).await.map_err(CopyError::Source)?;
     let begun = copy.from.changes_since(u64::MAX, 1).await.map_err(CopyError::Source)?;

@@ -14,7 +14,7 @@ use crate::sweeper::{self, Rest, SweepProgress, SweepSettings};
 use crate::{
     Actor, Attributes, Authentication, Background, BackgroundStatus, Class, Client, Clock, EndReason, Entropy,
     EntropyError, Event, EventSink, Invalid, Label, NodeId, OnLimit, Pepper, Policies, Policy, Session, SessionId,
-    SessionsBuilder, SignIn, State, StoreError, Timestamp, Token, TokenHash, UserId,
+    SessionsBuilder, SignIn, State, StoreError, Timestamp, Token, TokenError, TokenHash, UserId,
 };
 
 /// How many of the tokens that came with a request [`Sessions::sign_in`] looks at. A browser sends one; more are an attack or an accident.
@@ -112,6 +112,8 @@ pub(crate) struct Inner {
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) policies: ArcSwap<Policies>,
     pub(crate) pepper: Option<Pepper>,
+    /// Whether another program makes tokens, too.
+    pub(crate) shares_tokens: bool,
     pub(crate) cache: Option<Cache>,
     /// This node's name in the registry; none in the strict mode, which is in no registry.
     pub(crate) node: Option<NodeId>,
@@ -148,7 +150,12 @@ impl Sessions {
             let id = SessionId::generate(&sign_in.user, now, &*self.inner.entropy)?;
             let token = Token::generate(id, &*self.inner.entropy)?;
             let record = Record { session: new_session(id, &sign_in, policy, now), token_hash: self.hash(&token) };
-            match self.inner.store.create(&record, now, limit(policy, now)).await? {
+            let limit = limit(policy, now);
+            let created = match self.inner.store.shared_tokens() {
+                None => self.inner.store.create(&record, now, limit).await?,
+                Some(shared) => shared.create_with(&record, &token, now, limit).await?,
+            };
+            match created {
                 Created::Created { evicted } => {
                     self.forget_sessions(&evicted);
                     if !evicted.is_empty() {
@@ -190,7 +197,7 @@ impl Sessions {
             if same && sign_in.attributes.is_none() && renewable.is_none() && self.is_live(&record.session) {
                 renewable = Some(token);
             } else {
-                self.revoke(token.id(), None, &Actor::user(&sign_in.user), EndReason::Replaced).await?;
+                self.revoke(record.session.id, None, &Actor::user(&sign_in.user), EndReason::Replaced).await?;
             }
         }
         if let Some(token) = renewable {
@@ -264,7 +271,10 @@ impl Sessions {
             reauthentication,
         };
         let changed = Forgetting::session(self.inner.cache.as_ref(), session.id);
-        let rotated = self.inner.store.rotate(&rotation).await;
+        let rotated = match self.inner.store.shared_tokens() {
+            None => self.inner.store.rotate(&rotation).await,
+            Some(shared) => shared.rotate_with(&rotation, &token).await,
+        };
         drop(changed);
         match rotated? {
             Write::Done(()) => {
@@ -491,7 +501,7 @@ impl Sessions {
     /// from memory, as if a check had found it.
     async fn authentic(&self, token: &Token) -> Result<Option<Record>, StoreError> {
         let hash = self.hash(token);
-        let (record, refused) = match self.inner.store.find(token.id()).await? {
+        let (record, refused) = match find(&*self.inner.store, token, self.now()).await? {
             None => (None, Some(Invalid::Unknown)),
             Some(record) if !record.token_hash.matches(&hash) => (None, Some(Invalid::WrongSecret)),
             Some(record) => {
@@ -516,7 +526,37 @@ impl Sessions {
     }
 
     pub(crate) fn hash(&self, token: &Token) -> TokenHash {
-        token.hash(self.inner.pepper.as_ref())
+        if self.inner.shares_tokens { token.digest() } else { token.hash(self.inner.pepper.as_ref()) }
+    }
+
+    /// Reads what a client shows as its token, from untrusted bytes: of this library's form or, where the store shares its table with another
+    /// program, of that program's making. No store access.
+    ///
+    /// # Errors
+    /// When the bytes are no token.
+    pub fn parse(&self, bytes: &[u8]) -> Result<Token, TokenError> {
+        Token::parse(bytes)
+            .or_else(|error| if self.inner.shares_tokens { Token::parse_foreign(bytes) } else { Err(error) })
+    }
+
+    /// The public id of the session that a token names, live or not; `None` where the store knows none. No reading of the store unless
+    /// it shares its table with another program, whose tokens name no id.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn id_of(&self, token: &Token) -> Result<Option<SessionId>, StoreError> {
+        match self.inner.store.shared_tokens() {
+            None => Ok(Some(token.id())),
+            Some(shared) => Ok(shared.find_by_token(token, self.now()).await?.map(|record| record.session.id)),
+        }
+    }
+}
+
+/// The row that a token names. Whether its secret is that of the token is for the caller to see.
+pub(crate) async fn find(store: &dyn Store, token: &Token, now: Timestamp) -> Result<Option<Record>, StoreError> {
+    match store.shared_tokens() {
+        None => store.find(token.id()).await,
+        Some(shared) => shared.find_by_token(token, now).await,
     }
 }
 

@@ -41,6 +41,7 @@ impl SessionsBuilder {
                 events: Arc::new(TracingEvents),
                 policies: ArcSwap::from_pointee(Policies::default()),
                 pepper: None,
+                shares_tokens: false,
                 cache: None,
                 node: None,
                 follower: Mutex::new(Follower::new(Registration::new(NodeId::from_bytes([0; 16]), Duration::ZERO))),
@@ -114,6 +115,19 @@ impl SessionsBuilder {
         }
         if sweep.log_retention.as_secs() < 3600 {
             return Err(SettingsError(String::from("the revocation log must be kept for at least 1 hour")));
+        }
+        self.inner.shares_tokens = self.inner.store.shared_tokens().is_some();
+        if self.inner.shares_tokens {
+            if self.inner.pepper.is_some() {
+                return Err(SettingsError(String::from(
+                    "a pepper cannot be used on a table that another program shares: it would not find its sessions; take the pepper away",
+                )));
+            }
+            if matches!(self.mode, ValidationMode::Cached(_)) {
+                return Err(SettingsError(String::from(
+                    "checks cannot be answered from memory where another program ends sessions, which it writes into no log; choose validation=strict",
+                )));
+            }
         }
         if let ValidationMode::Cached(settings) = self.mode {
             settings.check().map_err(SettingsError)?;

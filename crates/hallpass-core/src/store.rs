@@ -32,7 +32,7 @@ use async_trait::async_trait;
 
 use crate::{
     Actor, Attributes, Authentication, Class, Client, EndReason, Hints, Label, Node, NodeId, Session, SessionId,
-    Timestamp, TokenHash, UserId,
+    Timestamp, Token, TokenHash, UserId,
 };
 
 /// Why a store could not answer. Never "no such session": that is an outcome.
@@ -393,6 +393,29 @@ pub struct Health {
     pub warnings: Vec<String>,
 }
 
+/// What a store can do that keeps its sessions in a table which another program reads and writes as well, as Auth.js does.
+///
+/// Such a program looks for the token that a client shows, where the other verbs name a session by its id; so the token itself comes with the verbs that
+/// make one or look for one. What stands for it in a [`Record`] and a [`Rotation`] is [`Token::digest`]. [`Sessions`](crate::Sessions) calls these verbs
+/// instead of [`Store::create`], [`Store::find`] and [`Store::rotate`] wherever it has a token.
+#[async_trait]
+pub trait SharedTokens: Send + Sync {
+    /// As [`Store::create`], for the session of this token.
+    async fn create_with(
+        &self,
+        new: &Record,
+        token: &Token,
+        now: Timestamp,
+        limit: Option<Limit>,
+    ) -> Result<Created, StoreError>;
+
+    /// Reads the session of this token, whoever made it. One that this store did not know gets its id then: one commit more, once for each session.
+    async fn find_by_token(&self, token: &Token, now: Timestamp) -> Result<Option<Record>, StoreError>;
+
+    /// As [`Store::rotate`], to this token.
+    async fn rotate_with(&self, rotation: &Rotation, token: &Token) -> Result<Write<()>, StoreError>;
+}
+
 /// A database of sessions. See the [module documentation](self) for the rules.
 ///
 /// Methods return boxed futures so that a program can choose its store at run time.
@@ -403,6 +426,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Reads one session by its id, ended and expired ones too while they are kept. One read.
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError>;
+
+    /// The verbs with tokens, of a store that shares its table with another program. Such a store is asked at each check: what the other program ends is in no
+    /// log. `None`, as by default, for all others.
+    fn shared_tokens(&self) -> Option<&dyn SharedTokens> {
+        None
+    }
 
     /// Reads as [`Store::find`] does if that takes no waiting: for stores whose reads run on the calling thread, within microseconds. `None`,
     /// as by default, sends the caller to [`Store::find`].

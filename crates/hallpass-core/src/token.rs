@@ -29,6 +29,12 @@ static BASE64URL: LazyLock<base64::engine::GeneralPurpose> =
 /// one spelling and no spare bits.
 pub const TOKEN_CHARS: usize = PREFIX.len() + RAW_BYTES / 3 * 4;
 
+/// The shortest text that another program's token may have. 16 characters of hexadecimal are 64 bits, the least that is taken for a session id
+/// (OWASP ASVS 5.0, 7.2.3 asks for twice as much; which program makes how much is not ours to choose).
+const FOREIGN_MIN: usize = 16;
+/// What the columns of Auth.js's adapters hold.
+const FOREIGN_MAX: usize = 255;
+
 /// The bearer secret of a session.
 ///
 /// Its text is `hp_` and the base64url of the session id (16 bytes), 32 bytes from the operating system's generator and a
@@ -46,10 +52,18 @@ pub const TOKEN_CHARS: usize = PREFIX.len() + RAW_BYTES / 3 * 4;
 /// assert!(!format!("{token:?}").contains(&text.as_str()[26..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A store that shares its table with another program ([`Store::shared_tokens`](crate::Store::shared_tokens)) also knows tokens of that program's
+/// making, which are any text: [`Token::parse_foreign`].
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Token {
+pub struct Token(Form);
+
+#[derive(Zeroize, ZeroizeOnDrop)]
+enum Form {
     /// The id, the secret and the checksum, as the text says them.
-    raw: [u8; RAW_BYTES],
+    Own([u8; RAW_BYTES]),
+    /// The text.
+    Foreign(Box<[u8]>),
 }
 
 /// Why bytes are no token. Carries nothing of them, so that it can be logged.
@@ -73,12 +87,12 @@ impl Token {
     /// # Errors
     /// When the generator fails; there is no fallback (A18).
     pub fn generate(id: SessionId, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        let mut token = Self { raw: [0; RAW_BYTES] };
-        token.raw[..ID_BYTES].copy_from_slice(id.as_bytes());
-        entropy.fill(&mut token.raw[ID_BYTES..ID_BYTES + SECRET_BYTES])?;
-        let sum = checksum(&token.raw[..ID_BYTES + SECRET_BYTES]);
-        token.raw[ID_BYTES + SECRET_BYTES..].copy_from_slice(&sum);
-        Ok(token)
+        let mut raw = Zeroizing::new([0; RAW_BYTES]);
+        raw[..ID_BYTES].copy_from_slice(id.as_bytes());
+        entropy.fill(&mut raw[ID_BYTES..ID_BYTES + SECRET_BYTES])?;
+        let sum = checksum(&raw[..ID_BYTES + SECRET_BYTES]);
+        raw[ID_BYTES + SECRET_BYTES..].copy_from_slice(&sum);
+        Ok(Self(Form::Own(*raw)))
     }
 
     /// Reads a token from untrusted bytes. Costs no allocation and no store access.
@@ -90,34 +104,75 @@ impl Token {
             return Err(TokenError::Form);
         }
         let body = bytes.strip_prefix(PREFIX).ok_or(TokenError::Form)?;
-        let mut token = Self { raw: [0; RAW_BYTES] };
-        let length = BASE64URL.decode_slice(body, &mut token.raw).map_err(|_| TokenError::Alphabet)?;
-        let (payload, found) = token.raw.split_at(ID_BYTES + SECRET_BYTES);
+        let mut raw = Zeroizing::new([0; RAW_BYTES]);
+        let length = BASE64URL.decode_slice(body, raw.as_mut_slice()).map_err(|_| TokenError::Alphabet)?;
+        let (payload, found) = raw.split_at(ID_BYTES + SECRET_BYTES);
         if length != RAW_BYTES || checksum(payload) != found {
             return Err(TokenError::Checksum);
         }
-        Ok(token)
+        Ok(Self(Form::Own(*raw)))
+    }
+
+    /// Reads a token that another program made: 16 to 255 letters, digits and marks of ASCII that a cookie can carry. Nothing in it can be checked, so that
+    /// each one costs a reading of the store. [`Sessions::parse`](crate::Sessions::parse) does this where the store shares its table with such a program, and
+    /// nowhere else.
+    ///
+    /// ```
+    /// use hallpass_core::Token;
+    ///
+    /// let token = Token::parse_foreign(b"5f0c9a52-8f0e-4f7e-9c40-3c9a4e8c1d6b")?;
+    /// assert_eq!(token.expose().as_str(), "5f0c9a52-8f0e-4f7e-9c40-3c9a4e8c1d6b");
+    /// assert!(Token::parse_foreign(b"too short").is_err());
+    /// # Ok::<(), hallpass_core::TokenError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the bytes are no such text.
+    pub fn parse_foreign(bytes: &[u8]) -> Result<Self, TokenError> {
+        if !(FOREIGN_MIN..=FOREIGN_MAX).contains(&bytes.len()) {
+            return Err(TokenError::Form);
+        }
+        // The bytes of a cookie's value (RFC 6265, section 4.1.1).
+        if !bytes.iter().all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(byte)) {
+            return Err(TokenError::Alphabet);
+        }
+        Ok(Self(Form::Foreign(bytes.into())))
     }
 
     /// The text to give to the client, once. This is the only way to it, so that every use can be found by name.
     #[must_use]
     pub fn expose(&self) -> TokenText {
         let mut text = String::with_capacity(TOKEN_CHARS);
-        text.push_str("hp_");
-        BASE64URL.encode_string(self.raw.as_slice(), &mut text);
+        match &self.0 {
+            Form::Own(raw) => {
+                text.push_str("hp_");
+                BASE64URL.encode_string(raw, &mut text);
+            }
+            Form::Foreign(bytes) => text.extend(bytes.iter().map(|byte| char::from(*byte))),
+        }
         TokenText(Zeroizing::new(text))
     }
 
-    /// The public id that the token names.
+    /// The public id that the token names. One of another program's names none: what it answers is a name for the log, a digest of the text, and the
+    /// store alone knows the session's id.
     #[must_use]
     pub fn id(&self) -> SessionId {
         let mut id = [0; ID_BYTES];
-        id.copy_from_slice(&self.raw[..ID_BYTES]);
+        match &self.0 {
+            Form::Own(raw) => id.copy_from_slice(&raw[..ID_BYTES]),
+            Form::Foreign(text) => {
+                let digest = Sha256::new_with_prefix(b"a name for the log\0").chain_update(text).finalize();
+                id.copy_from_slice(&digest[..ID_BYTES]);
+            }
+        }
         SessionId::from_bytes(id)
     }
 
     fn secret(&self) -> &[u8] {
-        &self.raw[ID_BYTES..ID_BYTES + SECRET_BYTES]
+        match &self.0 {
+            Form::Own(raw) => &raw[ID_BYTES..ID_BYTES + SECRET_BYTES],
+            Form::Foreign(text) => text,
+        }
     }
 
     /// What a store keeps instead of the secret: SHA-256 of it, or HMAC-SHA-256 under the pepper.
@@ -129,6 +184,12 @@ impl Token {
             None => TokenHash(Sha256::digest(self.secret()).into()),
             Some(pepper) => pepper.hash(self.secret()),
         }
+    }
+
+    /// SHA-256 of the whole text: what stands for the token where a table is shared, since another program hashes nothing less.
+    #[must_use]
+    pub fn digest(&self) -> TokenHash {
+        TokenHash(Sha256::digest(self.expose().as_str().as_bytes()).into())
     }
 }
 
@@ -262,7 +323,8 @@ mod tests {
         let text = token.expose();
         assert_eq!(text.as_str().len(), TOKEN_CHARS);
         let again = Token::parse(text.as_str().as_bytes()).unwrap();
-        assert_eq!(again.raw, token.raw);
+        assert_eq!(again.secret(), token.secret());
+        assert_eq!((again.id(), again.expose().as_str()), (token.id(), text.as_str()));
     }
 
     #[test]
@@ -318,6 +380,33 @@ mod tests {
         assert!(!token.hash(Some(&pepper)).matches(&token.hash(None)));
         assert!(token.hash(Some(&pepper)).matches(&token.hash(Some(&pepper.clone()))));
         assert_eq!(Pepper::new(b"short").unwrap_err(), PepperError(5));
+    }
+
+    #[test]
+    fn another_programs_token_is_its_text_and_names_no_session() {
+        let text = "5f0c9a52-8f0e-4f7e-9c40-3c9a4e8c1d6b";
+        let token = Token::parse_foreign(text.as_bytes()).unwrap();
+        assert_eq!(token.expose().as_str(), text);
+        // SHA-256 of the text, from any other implementation: what its hash at rest is, too.
+        let hex: String = token.digest().as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "b60cbaae12a69f4c2a3447ad75e9c041f32b417e379c239fc2afcb423719f3c8");
+        assert!(token.hash(None).matches(&token.digest()));
+        assert_ne!(token.id(), Token::parse_foreign(b"5f0c9a52-8f0e-4f7e-9c40-3c9a4e8c1d6c").unwrap().id());
+        assert!(!format!("{token:?}").contains("5f0c9a52"));
+        let own = self::token();
+        assert!(!own.digest().matches(&own.hash(None)), "the digest is of the whole text");
+        let longest = "a".repeat(255);
+        assert!(Token::parse_foreign(longest.as_bytes()).is_ok());
+        for (bad, why) in [
+            ("fifteen-letters", TokenError::Form),
+            (&*format!("{longest}a"), TokenError::Form),
+            ("with a space in between", TokenError::Alphabet),
+            ("with;semicolon;between", TokenError::Alphabet),
+            ("not-ascii-\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", TokenError::Alphabet),
+            ("zero\0zero\0zero\0zero", TokenError::Alphabet),
+        ] {
+            assert_eq!(Token::parse_foreign(bad.as_bytes()).unwrap_err(), why, "{bad:?}");
+        }
     }
 
     #[test]

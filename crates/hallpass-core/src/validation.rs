@@ -7,9 +7,11 @@ use crate::cache::{Cache, CacheSettings, CachedSession, Filling};
 use crate::clock::Reading;
 use crate::last_seen::{GRANULARITY, LastSeenBuffer};
 use crate::policy::Deadlines;
+use crate::sessions;
 use crate::store::{Record, Renewal, Renewed, Store};
 use crate::{
-    Clock, Ended, Event, EventSink, Policies, Policy, Session, State, StoreError, Timestamp, Token, TokenHash,
+    Clock, Ended, Event, EventSink, Policies, Policy, Session, SessionId, State, StoreError, Timestamp, Token,
+    TokenHash,
 };
 
 /// How checks are answered.
@@ -164,7 +166,7 @@ impl Check<'_> {
         let filling = self.cache.map(Cache::begin);
         let found = match self.store.find_now(token.id()) {
             Some(found) => found?,
-            None => self.store.find(token.id()).await?,
+            None => sessions::find(self.store, token, self.now).await?,
         };
         match self.decide(token, hash, found) {
             Decision::Done(validation) => {
@@ -209,12 +211,12 @@ impl Check<'_> {
 
     fn decide(&self, token: &Token, hash: TokenHash, found: Option<Record>) -> Decision {
         let Some(record) = found else {
-            return Decision::Done(self.refuse(token, Invalid::Unknown));
+            return Decision::Done(self.refuse(token.id(), Invalid::Unknown));
         };
         let policy = self.policies.of(&record.session.class);
         let deadlines = match self.judge(&record, hash, policy) {
             Ok(deadlines) => deadlines,
-            Err(reason) => return Decision::Done(self.refuse(token, reason)),
+            Err(reason) => return Decision::Done(self.refuse(record.session.id, reason)),
         };
         let mut session = record.session;
         session.idle_expires_at = deadlines.idle;
@@ -251,7 +253,7 @@ impl Check<'_> {
             }
             Ok(Renewed::NotDue) => (Validation::Live { session: Arc::new(session), renewed: false }, false),
             // Between the read and the write somebody ended it: the write decided (A06).
-            Ok(Renewed::Gone) => (self.refuse(token, self.why_gone(token).await?), false),
+            Ok(Renewed::Gone) => (self.refuse(session.id, self.why_gone(token).await?), false),
             Err(error) => {
                 // The read proved the session live; a write that fails costs an extension, not the request.
                 self.events.emit(&Event::RenewalFailed { id: session.id, error: error.to_string() });
@@ -280,15 +282,15 @@ impl Check<'_> {
     }
 
     async fn why_gone(&self, token: &Token) -> Result<Invalid, StoreError> {
-        Ok(match self.store.find(token.id()).await? {
+        Ok(match sessions::find(self.store, token, self.now).await? {
             Some(Record { session: Session { state: State::Ended(ended), .. }, .. }) => Invalid::Ended(ended),
             Some(_) => Invalid::IdleTimeout,
             None => Invalid::Unknown,
         })
     }
 
-    fn refuse(&self, token: &Token, reason: Invalid) -> Validation {
-        self.events.emit(&Event::Refused { id: token.id(), reason: reason.clone() });
+    fn refuse(&self, id: SessionId, reason: Invalid) -> Validation {
+        self.events.emit(&Event::Refused { id, reason: reason.clone() });
         Validation::Invalid(reason)
     }
 }

@@ -71,6 +71,27 @@ pub mod redis {
     pub use hallpass_redis::*;
 }
 
+/// The store on the database of an application that uses Auth.js (feature `authjs`), so that both accept, list and end the same sessions.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use hallpass::authjs::{AuthjsOptions, AuthjsStore};
+/// use hallpass::{Class, Policies, Sessions};
+///
+/// let options = AuthjsOptions::of(Policies::default().of(&Class::WEB));
+/// let store = AuthjsStore::connect_postgres("postgres://app:password@db.example/app", options).await?;
+/// let sessions = Sessions::builder(Arc::new(store)).build()?;
+/// # drop(sessions);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "authjs")]
+pub mod authjs {
+    pub use hallpass_authjs::*;
+}
+
 /// The tower layer, the axum extractors and the session manager page.
 #[cfg(feature = "axum")]
 pub mod axum {

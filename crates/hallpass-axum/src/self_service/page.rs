@@ -211,7 +211,10 @@ pub(super) async fn revoke(State(desk): State<Arc<Desk>>, Visitor(caller): Visit
         Ok(fields) => fields,
         Err(answer) => return answer,
     };
-    let id = fields.one("id").and_then(named_session);
+    let id = match named_session(&desk.web, fields.one("id").unwrap_or_default()).await {
+        Ok(id) => id,
+        Err(error) => return caller.unavailable(&error),
+    };
     match end_one(&desk.web, &caller, id).await {
         Ok(_) if id == Some(caller.session.id) => signed_out(&desk),
         Ok(0) => back("notice=already-ended"),

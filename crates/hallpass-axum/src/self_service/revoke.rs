@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use hallpass_core::{EndReason, SessionId, StoreError, Token};
+use hallpass_core::{EndReason, SessionId, StoreError};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ pub(super) async fn revoke(State(desk): State<Arc<Desk>>, caller: Caller, reques
         Err(answer) => return answer,
     };
     let ended = match (body.session_token, body.all) {
-        (Some(named), None) => end_one(&desk.web, &caller, named_session(&named)).await.map(Some),
+        (Some(named), None) => end_named(&desk.web, &caller, &named).await.map(Some),
         (None, Some(true)) => end_others(&desk.web, &caller).await,
         _ => return answer::error(http::StatusCode::BAD_REQUEST, EXPECTED),
     };
@@ -37,10 +37,20 @@ pub(super) async fn revoke(State(desk): State<Arc<Desk>>, caller: Caller, reques
     }
 }
 
-/// The session that a client names: by public id, or by a whole token, of which the id is used. Neither admits anybody: the owner is
-/// checked in the write.
-pub(super) fn named_session(text: &str) -> Option<SessionId> {
-    text.parse().ok().or_else(|| Token::parse(text.as_bytes()).ok().map(|token| token.id()))
+/// The session that a client names: by public id, or by a whole token. Neither admits anybody: the owner is checked in the write.
+pub(super) async fn named_session(web: &Web, text: &str) -> Result<Option<SessionId>, StoreError> {
+    let sessions = web.sessions();
+    // A token of Auth.js may look like an id.
+    if let Ok(token) = sessions.parse(text.as_bytes())
+        && let Some(id) = web.within(sessions.id_of(&token)).await?
+    {
+        return Ok(Some(id));
+    }
+    Ok(text.parse().ok())
+}
+
+async fn end_named(web: &Web, caller: &Caller, named: &str) -> Result<u64, StoreError> {
+    end_one(web, caller, named_session(web, named).await?).await
 }
 
 /// Ends one session of the caller's own. 0 for garbage, unknown, foreign and ended ones alike (A15). One durable commit.

@@ -1,0 +1,130 @@
+// docs/INTEGRATION.md, "A Rust backend beside a Next.js front end", carried out: nginx as it says, Auth.js itself as the front end, the example as the backend, and the session manager
+// of the backend in Chromium.
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Auth } from "@auth/core";
+import { launch } from "../browser/browser.mjs";
+import { freePort } from "../browser/server.mjs";
+import { startBackend } from "./adapters/backend.mjs";
+import { DATABASES } from "./adapters/databases.mjs";
+import { block, put } from "./guide.mjs";
+import { startProxy } from "./proxy.mjs";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const GUIDE = "A Rust backend beside a Next.js front end";
+const COOKIE = "authjs.session-token";
+const DAY = 86_400_000;
+
+/** Auth.js as Next.js would have it at /api/auth. */
+async function startFrontEnd(adapter, origin) {
+  const config = {
+    adapter,
+    basePath: "/api/auth",
+    secret: "a secret of the application that is in these tests",
+    trustHost: true,
+    session: { strategy: "database" },
+    providers: [{ id: "email", type: "email", name: "email", from: "app@example.com", server: {}, maxAge: 60, sendVerificationRequest() {} }],
+    logger: { error() {}, warn() {}, debug() {} },
+  };
+  const server = createServer(async (request, response) => {
+    const { host, cookie = "" } = request.headers;
+    request.resume();
+    const answer = await Auth(new Request(`${origin}${request.url}`, { headers: { host, cookie } }), config);
+    response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(Buffer.from(await answer.arrayBuffer()));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { url: `http://127.0.0.1:${server.address().port}`, close: () => new Promise((done) => server.close(done).closeAllConnections()) };
+}
+
+describe("a backend beside a front end, behind the guide's proxy", () => {
+  const closing = [];
+  let open;
+  let origin;
+  let user;
+  let browser;
+
+  before(async () => {
+    open = await DATABASES.find(({ name }) => name === "prisma on postgres").open();
+    closing.push(() => open.close());
+    const port = await freePort();
+    origin = `http://127.0.0.1:${port}`;
+    const backend = await startBackend(open.url, { publicUrl: origin, cookie: COOKIE });
+    closing.push(() => backend.close());
+    const frontEnd = await startFrontEnd(open.adapter, origin);
+    closing.push(() => frontEnd.close());
+    const directory = mkdtempSync(join(tmpdir(), "hallpass-beside-"));
+    closing.push(() => rmSync(directory, { recursive: true, force: true }));
+    const theirs = `location / { proxy_pass ${frontEnd.url}; proxy_set_header Host $http_host; }`;
+    const ours = put(block(GUIDE, "nginx"), "http://127.0.0.1:3001", backend.origin);
+    const proxy = await startProxy(directory, port, [theirs, ours]);
+    closing.push(() => proxy.close());
+    browser = await launch();
+    closing.push(() => browser.close());
+    user = await open.adapter.createUser({ name: "Ada", email: "ada@example.com", emailVerified: null, image: null });
+  });
+  after(async () => {
+    for (const close of closing.reverse()) await close();
+  });
+
+  /** A browser that Auth.js has signed in. */
+  async function device() {
+    const sessionToken = randomUUID();
+    await open.adapter.createSession({ sessionToken, userId: user.id, expires: new Date(Date.now() + 30 * DAY) });
+    const context = await browser.newContext();
+    await context.addCookies([{ name: COOKIE, value: sessionToken, url: origin, httpOnly: true, sameSite: "Lax" }]);
+    const atAuthJs = async () => (await context.request.get(`${origin}/api/auth/session`)).json();
+    return { context, sessionToken, atAuthJs };
+  }
+
+  test("the page shows what Auth.js made, ends it, and Auth.js says null", async () => {
+    const [laptop, phone] = [await device(), await device()];
+    assert.equal((await phone.atAuthJs()).user.email, "ada@example.com");
+    const page = await laptop.context.newPage();
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(error.message));
+    await page.goto(`${origin}/backend/account/sessions`);
+    assert.equal(await page.locator(".badge").count(), 1, "one of them is this device");
+    const ids = await page.locator("input[name='id']").evaluateAll((inputs) => inputs.map(({ value }) => value));
+    assert.equal(new Set(ids).size, 2);
+    if (process.env.HALLPASS_SHOW) await page.screenshot({ path: process.env.HALLPASS_SHOW, fullPage: true });
+    const content = await page.content();
+    assert.ok(!content.includes(laptop.sessionToken) && !content.includes(phone.sessionToken), "no page shows a token");
+
+    await page.getByRole("button", { name: /sign out all other/i }).click();
+    const confirm = page.getByRole("dialog").getByRole("button", { name: /sign out|end/i });
+    if (await confirm.count()) await confirm.first().click();
+    await page.locator("#notice").filter({ hasText: /\S/ }).waitFor();
+    assert.equal(await phone.atAuthJs(), null);
+    assert.equal((await laptop.atAuthJs()).user.email, "ada@example.com");
+    assert.deepEqual(errors, []);
+
+    // Signing out at the front end ends it at the backend.
+    await open.adapter.deleteSession(laptop.sessionToken);
+    await page.goto(`${origin}/backend/account/sessions`);
+    assert.match(page.url(), /\/api\/auth\/signin/);
+  });
+
+  test("the guide's words are those of the example", () => {
+    const example = readFileSync(join(HERE, "../../examples/beside_nextjs/src/main.rs"), "utf8").replace(/\s+/g, " ");
+    for (const word of [
+      "Policies::default()",
+      "AuthjsOptions::of(policies.of(&Class::WEB))",
+      "AuthjsStore::connect_postgres(",
+      ".policies(policies).build()?",
+      ".cookie_name(CookieName::Authjs5)",
+      '.sign_in_path("/api/auth/signin")',
+    ]) {
+      assert.ok(block(GUIDE, "rust").includes(word), `the guide: ${word}`);
+      assert.ok(example.replace(/ (?=\.)/g, "").includes(word), `the example: ${word}`);
+    }
+  });
+});
