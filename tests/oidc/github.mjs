@@ -16,7 +16,7 @@ export async function startGithub() {
       { email: "octocat@github.example", primary: true, verified: true },
     ],
     broken: [],
-    exchanged: 0,
+    presented: [],
     register() {},
   };
   const server = createServer(async (request, response) => {
@@ -38,6 +38,7 @@ export async function startGithub() {
         let body = "";
         for await (const part of request) body += part;
         const form = new URLSearchParams(body);
+        github.presented.push(form.get("code"));
         const known = codes.get(form.get("code"));
         codes.delete(form.get("code"));
         const challenge = createHash("sha256").update(form.get("code_verifier") ?? "").digest("base64url");
@@ -47,7 +48,6 @@ export async function startGithub() {
         if (!known || known.challenge !== challenge || known.redirect !== form.get("redirect_uri")) {
           return json(200, { error: "bad_verification_code" });
         }
-        github.exchanged += 1;
         const token = `gho_${randomUUID()}`;
         tokens.add(token);
         return json(200, { access_token: token, token_type: "bearer", scope: "read:user,user:email" });

@@ -68,8 +68,24 @@ test("a mix-up: the answer of one provider is not taken for another's, and its c
   // The state of one at the address of the other.
   callback.pathname = "/api/auth/callback/mallory";
   assert.equal(errorOf(await client.ask(callback)), "OAuthCallbackError");
+  // Even if it says what the other would say, or nothing, as GitHub does.
+  callback.searchParams.set("iss", mallory.issuer);
+  assert.equal(errorOf(await client.ask(await again(callback))), "OAuthCallbackError");
+  callback.pathname = "/api/auth/callback/github";
+  callback.searchParams.delete("iss");
+  github.presented = [];
+  assert.equal(errorOf(await client.ask(await again(callback))), "OAuthCallbackError");
+  assert.deepEqual(github.presented, []);
   assert.equal(exchanged(), before, "no code was sent anywhere");
   assert.equal(client.token, undefined);
+
+  /** The same answer to a sign-in with the honest provider that was not used yet. */
+  async function again(answer) {
+    const fresh = new URL(await client.authorize(await client.begin("corp")));
+    const changed = new URL(answer);
+    for (const name of ["code", "state"]) changed.searchParams.set(name, fresh.searchParams.get(name));
+    return changed;
+  }
 });
 
 test("the same subject of two issuers is two people", async () => {

@@ -84,3 +84,77 @@ pub(crate) async fn turn(
     let more = page.len() == usize::from(BATCH);
     Ok(Turn { ended, after: page.last().filter(|_| more).map(|last| last.session.clone()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use hallpass_core::{SignIn, UserId};
+
+    use super::*;
+    use crate::accounts::{Accepted, ProviderSession};
+    use crate::engine::Engine;
+    use crate::settings::{Settings, Sources};
+
+    async fn engine() -> (tempfile::TempDir, Engine) {
+        let directory = tempfile::tempdir().unwrap();
+        let database = format!("sqlite:{}", directory.path().join("hallpass.db").display());
+        let (_, flags) = crate::cli::parse(["hallpass", "--database-url", &database].map(Into::into)).unwrap();
+        let settings = Settings::resolve(&Sources::gather(&flags, [], directory.path()).unwrap()).unwrap();
+        let engine = Engine::open(&settings).await.unwrap();
+        (directory, engine)
+    }
+
+    fn noted(session: &str, subject: &str, now: i64) -> ProviderSession {
+        ProviderSession {
+            session: session.to_owned(),
+            provider: "corp".to_owned(),
+            issuer: "https://id.example".to_owned(),
+            subject: subject.to_owned(),
+            sid: None,
+            acr: None,
+            auth_time: None,
+            created_at: now,
+        }
+    }
+
+    fn logout(jti: u8, subject: &str, received_at: i64) -> Logout {
+        Logout {
+            issuer: "https://id.example".to_owned(),
+            jti_hash: [jti; 32],
+            subject: Some(subject.to_owned()),
+            sid: None,
+            issued_at: 0,
+            received_at,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_turn_finishes_logouts_and_forgets_what_is_over() {
+        let (_directory, engine) = engine().await;
+        let (accounts, sessions) = (&*engine.accounts, &engine.sessions);
+        let now = sessions.now().as_millis();
+        let begun = async |subject: &str| {
+            let issued = sessions.create(SignIn::new(UserId::new(subject).unwrap())).await.unwrap();
+            accounts.note_provider_session(&noted(&issued.session.id.to_string(), subject, now), 1).await.unwrap();
+            issued
+        };
+        let (live, ended, logged_out) = (begun("live").await, begun("ended").await, begun("logged-out").await);
+        sessions.end(&ended.token).await.unwrap();
+        accounts.note_provider_session(&noted("of nobody", "nobody", now), 1).await.unwrap();
+        // One that a failure left behind, and one that is done and long over.
+        accounts.accept_logout(&logout(1, "logged-out", now)).await.unwrap();
+        let old = logout(2, "x", now - KEPT_MS - 1);
+        accounts.accept_logout(&old).await.unwrap();
+        accounts.logout_done(&old).await.unwrap();
+
+        let done = turn(accounts, sessions, None).await.unwrap();
+        assert_eq!(done, Turn { ended: 1, after: None });
+        let left = accounts.provider_sessions(None, 10).await.unwrap();
+        assert_eq!(left.iter().map(|noted| noted.subject.as_str()).collect::<Vec<_>>(), ["live"]);
+        assert!(accounts.unfinished_logouts(10).await.unwrap().is_empty());
+        assert_eq!(accounts.accept_logout(&old).await.unwrap(), Accepted::ToDo, "it was forgotten");
+        assert_eq!(accounts.accept_logout(&logout(1, "logged-out", now)).await.unwrap(), Accepted::Replayed);
+        let state = sessions.show(logged_out.session.id).await.unwrap().unwrap().state;
+        assert!(matches!(state, State::Ended(ended) if ended.reason == EndReason::SignedOut));
+        assert_eq!(sessions.show(live.session.id).await.unwrap().unwrap().state, State::Live);
+    }
+}
