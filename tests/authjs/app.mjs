@@ -29,10 +29,10 @@ async function bundle(version) {
 }
 
 /**
- * Starts the application with the client of `version`, and hallpass for it. The result has `origin`, `hallpass` (as `startServer` gives it), `calls()` (method and
+ * Starts the application with the client of `version`, and hallpass for it, with `more` settings in its environment. The result has `origin`, `hallpass` (as `startServer` gives it), `calls()` (method and
  * path of each request that nginx has answered, in order) and `close()`.
  */
-export async function startApp(version) {
+export async function startApp(version, more = {}) {
   const [script, port] = await Promise.all([bundle(version), freePort()]);
   const origin = `http://127.0.0.1:${port}`;
   const directory = mkdtempSync(join(process.env.HALLPASS_TEST_ARTIFACTS || tmpdir(), "hallpass-app-"));
@@ -44,7 +44,7 @@ export async function startApp(version) {
   if (version === "4") settings = put(settings, 'auth_api = "authjs5"', 'auth_api = "nextauth4"');
   writeFileSync(join(directory, "hallpass.toml"), settings);
   // The port is the server's own choice: environment over file.
-  const hallpass = await startServer({ HALLPASS_CONFIG: join(directory, "hallpass.toml") });
+  const hallpass = await startServer({ HALLPASS_CONFIG: join(directory, "hallpass.toml"), ...more });
 
   const files = `root ${join(directory, "app")};\n    location / { try_files $uri /index.html; }`;
   const location = put(block(GUIDE, "nginx"), "http://127.0.0.1:8080", hallpass.origin);

@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { addAccount, tokenOf } from "../browser/accounts.mjs";
 import { assertNoFaults, launch, openDevice } from "../browser/browser.mjs";
 import { recordSecret } from "../browser/secrets.mjs";
+import { startProvider } from "../oidc/provider.mjs";
 import { startApp } from "./app.mjs";
 
 let browser;
@@ -27,14 +28,18 @@ for (const [version, wrong] of Object.entries(WRONG)) {
   describe(`next-auth/react ${version}`, () => {
     let app;
     let account;
+    let provider;
 
     before(async () => {
-      app = await startApp(version);
+      provider = await startProvider();
+      app = await startApp(version, { ...provider.settings, HALLPASS_PROVIDERS_CORP_SIGN_UP: "true" });
+      provider.register(app.origin);
       account = await addAccount(app.hallpass);
     });
 
     after(async () => {
       await app?.close();
+      await provider?.close();
     });
 
     /** Opens the application in a profile of its own. */
@@ -146,6 +151,22 @@ for (const [version, wrong] of Object.entries(WRONG)) {
         assertNoFaults(device);
         await device.context.close();
       }
+    });
+
+    test("signIn with a provider goes there and comes back signed in", async () => {
+      const device = await open("/some/page");
+      await device.status("unauthenticated");
+      let asked;
+      device.page.on("request", (request) => {
+        if (request.url().startsWith(`${provider.issuer}/auth?`)) asked = new URL(request.url()).searchParams;
+      });
+      await device.press("Sign in with corp");
+      await device.page.waitForURL("/welcome");
+      await device.status("authenticated");
+      assert.equal(await device.text("email"), provider.user.email);
+      assert.equal(asked.get("login_hint"), "ada@example.org");
+      recordSecret(await tokenOf(device));
+      await device.context.close();
     });
 
     async function signInOnOurPage(device) {

@@ -193,7 +193,10 @@ impl Sessions {
             let Some(record) = self.authentic(token).await? else {
                 continue;
             };
-            let same = record.session.user == sign_in.user && record.session.class == sign_in.class;
+            // A rotation authenticates as of now, which a sign-in with a time of its own does not claim.
+            let same = record.session.user == sign_in.user
+                && record.session.class == sign_in.class
+                && sign_in.authenticated_at.is_none();
             if same && sign_in.attributes.is_none() && renewable.is_none() && self.is_live(&record.session) {
                 renewable = Some(token);
             } else {
@@ -561,13 +564,14 @@ pub(crate) async fn find(store: &dyn Store, token: &Token, now: Timestamp) -> Re
 }
 
 fn new_session(id: SessionId, sign_in: &SignIn, policy: &Policy, now: Timestamp) -> Session {
-    let deadlines = policy.deadlines(now, now);
+    let authenticated_at = sign_in.authenticated_at.map_or(now, |at| at.min(now));
+    let deadlines = policy.deadlines(authenticated_at, now);
     Session {
         id,
         user: sign_in.user.clone(),
         class: sign_in.class.clone(),
         created_at: now,
-        authenticated_at: now,
+        authenticated_at,
         renewed_at: now,
         last_seen_at: now,
         idle_expires_at: deadlines.idle,

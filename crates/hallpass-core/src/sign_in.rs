@@ -1,6 +1,6 @@
 //! What a sign-in brings.
 
-use crate::{Attributes, Authentication, Class, Client, UserId};
+use crate::{Attributes, Authentication, Class, Client, Timestamp, UserId};
 
 /// The facts of a sign-in, from which a session is made.
 ///
@@ -24,6 +24,8 @@ pub struct SignIn {
     pub authentication: Authentication,
     /// The application's data on the new session. `None` keeps those of a session of the same user that the sign-in renews.
     pub attributes: Option<Attributes>,
+    /// When they proved it. `None`: now.
+    pub authenticated_at: Option<Timestamp>,
 }
 
 impl SignIn {
@@ -36,6 +38,7 @@ impl SignIn {
             client: Client::default(),
             authentication: Authentication::default(),
             attributes: None,
+            authenticated_at: None,
         }
     }
 
@@ -71,6 +74,15 @@ impl SignIn {
     #[must_use]
     pub fn attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = Some(attributes);
+        self
+    }
+
+    /// Authenticated at this time, elsewhere: an identity provider that knows its user since this morning vouches for this morning. The session is
+    /// no fresher than that, and its absolute timeout counts from there. A time to come is now. A sign-in with such a time renews no session:
+    /// it replaces it.
+    #[must_use]
+    pub fn authenticated_at(mut self, at: Timestamp) -> Self {
+        self.authenticated_at = Some(at);
         self
     }
 }

@@ -177,6 +177,32 @@ async fn a11_freshness_counts_from_the_authentication_and_not_from_use() {
 }
 
 #[tokio::test]
+async fn a11_a_sign_in_made_elsewhere_is_as_old_as_the_authentication_there() {
+    let house = house(Policies::default());
+    let at = |time| SignIn::new(user("alice")).authenticated_at(time);
+    let hour_ago = house.start.minus(seconds(3_600));
+    let first = house.sessions.create(at(hour_ago)).await.unwrap();
+    let (session, _) = house.live(&first.token).await.unwrap();
+    assert_eq!((session.authenticated_at, session.created_at), (hour_ago, house.start));
+    assert!(!house.sessions.is_fresh(&session));
+    assert_eq!(session.absolute_expires_at, hour_ago.plus(seconds(90 * DAY)), "the absolute timeout counts from there");
+    assert_eq!(session.idle_expires_at, house.start.plus(seconds(30 * DAY)));
+
+    // Over a live session of the same user: what it replaces must not make it fresh.
+    let presented = std::slice::from_ref(&first.token);
+    let second = house.sessions.sign_in(presented, at(hour_ago)).await.unwrap();
+    assert_eq!(house.live(&second.token).await.unwrap().0.authenticated_at, hour_ago);
+    assert!(house.live(&first.token).await.is_none());
+
+    // A provider whose clock is ahead makes nothing fresher than now.
+    let ahead = house.sessions.create(at(house.start.plus(seconds(600)))).await.unwrap();
+    assert_eq!(ahead.session.authenticated_at, house.start);
+    // One that knows its user for longer than a session may live vouches for none.
+    let old = house.sessions.create(at(house.start.minus(seconds(91 * DAY)))).await.unwrap();
+    assert!(house.live(&old.token).await.is_none());
+}
+
+#[tokio::test]
 async fn a59_a_clock_that_moves_back_renews_nothing_and_makes_nothing_fresh_for_ever() {
     let house = house(Policies::default());
     let issued = house.sign_in("alice").await;

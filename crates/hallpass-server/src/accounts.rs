@@ -13,9 +13,11 @@
 
 pub mod copy;
 mod email;
+mod identities;
 pub mod mysql;
 mod name;
 pub mod postgres;
+mod provider_sessions;
 mod rows;
 mod sql;
 pub mod sqlite;
@@ -28,7 +30,9 @@ pub use hallpass_core::EndReason;
 use secrecy::SecretString;
 
 pub use self::email::{Email, EmailRefused};
+pub use self::identities::{Identities, Identity, Linked, LinkedIdentity, MAX_IDENTITIES, Unlinked};
 pub use self::name::{DisplayName, NameRefused};
+pub use self::provider_sessions::{Accepted, Logout, MARK_MS, Noted, ProviderSession, ProviderSessions};
 pub use self::sql::SqlAccounts;
 use crate::password::PasswordHash;
 
@@ -193,7 +197,7 @@ pub enum AccountsError {
 ///
 /// Every method is one transaction. Times are milliseconds since the epoch, given by the caller.
 #[async_trait]
-pub trait Accounts: Send + Sync + fmt::Debug {
+pub trait Accounts: Identities + ProviderSessions + Send + Sync + fmt::Debug {
     /// Creates an account with a new id. A used email is the outcome [`Created::Duplicate`].
     async fn create(&self, new: NewAccount, now_ms: i64) -> Result<Created, AccountsError>;
 

@@ -1,6 +1,6 @@
-//! The sign-in contract that Auth.js clients speak (version 5, or version 4: [`AuthApi`]), for one provider: `credentials`.
+//! The sign-in contract that Auth.js clients speak (version 5, or version 4: [`AuthApi`]), for the provider `credentials` and those of the settings.
 //!
-//! `GET /api/auth/csrf`, `providers`, `session`, `signin`, `signout`, `error`; `POST /api/auth/session`, `signin[/credentials]`,
+//! `GET /api/auth/csrf`, `providers`, `session`, `signin`, `signout`, `error`, `callback/ID`; `POST /api/auth/session`, `signin[/ID]`,
 //! `callback/credentials`, `signout`, and for version 4 `_log`. Everything else under `/api/auth` is 400 and the JSON string `"Bad request."`.
 //!
 //! What differs from Auth.js, on purpose, and why no client minds (`tests/authjs` asks both and compares):
@@ -12,11 +12,15 @@
 //!   the origin itself.
 //! - A store that does not answer is 503, not "signed out"; a sign-out that did not happen is 503, not a redirect.
 //! - Too many failed attempts are 429 with `Retry-After`, too many at once 503; both still carry `{"url"}`.
+//! - A browser that posts a form to `signin/ID` gets a page that goes on to the provider, and everybody else the redirect: the policy of the page with the
+//!   form would stop a redirect to another site.
+//! - An identity that is not linked is never linked by signing in, signed in or not.
 //! - Bodies of other types than form and JSON are 415, above 16 KiB 413, and requests of other origins 403.
 
 mod api;
 pub(crate) mod csrf;
 pub(crate) mod fields;
+pub(crate) mod provider_sign_in;
 pub(crate) mod redirect_target;
 pub(crate) mod sign_in;
 
@@ -42,7 +46,7 @@ use crate::serve::site::Site;
 
 /// Where the contract lives.
 const BASE: &str = "/api/auth";
-/// The one provider.
+/// The provider for passwords.
 const PROVIDER: &str = "credentials";
 
 /// What is asked, read from method and path.
@@ -57,6 +61,7 @@ enum Asked {
     UpdateSession,
     BeginSignIn { provider: Option<String> },
     Callback { provider: String },
+    Arrival { provider: String },
     SignOut,
     Log,
 }
@@ -72,7 +77,11 @@ impl Asked {
             ("GET", "csrf", None) => Some(Self::Csrf),
             ("GET", "providers", None) => Some(Self::Providers),
             ("GET", "session", None) => Some(Self::Session),
-            ("GET", "signin", None | Some(PROVIDER)) => Some(Self::SignInPage),
+            // Signing in begins with a POST: a link alone sends nobody to a provider (login CSRF).
+            ("GET", "signin", _) => Some(Self::SignInPage),
+            ("GET", "callback", Some(provider)) if provider != PROVIDER => {
+                Some(Self::Arrival { provider: provider.to_owned() })
+            }
             ("GET", "signout", None) => Some(Self::SignOutPage),
             ("GET", "error", None) => Some(Self::ErrorPage),
             ("POST", "session", None) => Some(Self::UpdateSession),
@@ -97,6 +106,10 @@ pub(crate) async fn answer(State(site): State<Arc<Site>>, request: Request) -> R
         Asked::SignOutPage => Redirect::of_page(&site, &parts).to(site.origin().as_str()),
         Asked::ErrorPage => error_page(&site, &parts),
         Asked::Log => log(&parts, body).await,
+        Asked::Arrival { provider } => match site.providers.get(&provider) {
+            Some(provider) => provider_sign_in::callback(&site, parts, provider).await,
+            None => unknown(),
+        },
         asked => with_session(&site, asked, parts, body).await.unwrap_or_else(|refused| refused),
     }
 }
@@ -144,6 +157,12 @@ async fn with_session(site: &Site, asked: Asked, mut parts: Parts, body: Body) -
         Asked::BeginSignIn { provider } if provider.as_deref().is_none_or(|provider| provider == PROVIDER) => {
             redirect.to(&sign_in_address(site, &target))
         }
+        Asked::BeginSignIn { provider: Some(id) } if site.providers.get(&id).is_some() => {
+            match site.providers.get(&id) {
+                Some(provider) => provider_sign_in::begin(site, &parts, redirect, &handle, provider, &target).await,
+                None => unknown(),
+            }
+        }
         // A provider that does not exist.
         _ => redirect.failed(&format!("{}{BASE}/error?error=Configuration", site.origin())),
     })
@@ -190,16 +209,26 @@ pub(crate) fn append_cookie(response: &mut Response, cookie: Option<HeaderValue>
 
 fn providers(site: &Site) -> Response {
     let origin = site.origin();
-    data(
-        StatusCode::OK,
-        &json!({ PROVIDER: {
-            "id": PROVIDER,
-            "name": "Credentials",
-            "type": "credentials",
-            "signinUrl": format!("{origin}{BASE}/signin/{PROVIDER}"),
-            "callbackUrl": format!("{origin}{BASE}/callback/{PROVIDER}"),
-        }}),
-    )
+    let described = |id: &str, name: &str, kind: &str| {
+        let described = json!({
+            "id": id,
+            "name": name,
+            "type": kind,
+            "signinUrl": format!("{origin}{BASE}/signin/{id}"),
+            "callbackUrl": format!("{origin}{BASE}/callback/{id}"),
+        });
+        (id.to_owned(), described)
+    };
+    let passwords = std::iter::once(described(PROVIDER, "Credentials", "credentials"));
+    let others = site.providers.iter().map(|provider| {
+        let kind = match site.auth_api {
+            AuthApi::Authjs5 => provider.authjs_type(),
+            // Version 4 knows no other.
+            AuthApi::Nextauth4 => "oauth",
+        };
+        described(provider.id(), &provider.settings().name, kind)
+    });
+    data(StatusCode::OK, &Value::Object(passwords.chain(others).collect()))
 }
 
 /// The user and the deadline, or the session of nobody. One read of the account.
@@ -290,7 +319,8 @@ async fn credentials(
                 data(status, &json!({ "url": site.auth_api.sign_in_failed(site.origin(), code).1 }))
             } else {
                 // A redirect cannot carry the status, so the page itself is the answer.
-                pages::signin::render(site, &parts.headers, handle, target, Some(code), asked.email, status)
+                let shown = pages::signin::Shown { target, error: Some(code), email: asked.email, confirm: false };
+                pages::signin::render(site, &parts.headers, handle, &shown, status)
             };
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             response
@@ -392,6 +422,7 @@ mod tests {
             ("POST", "/api/auth/csrf"),
             ("POST", "/api/auth/callback"),
             ("GET", "/api/auth/callback/credentials"),
+            ("GET", "/api/auth/callback/x/y"),
             ("GET", "/api/auth/session/x"),
             ("POST", "/api/auth/callback/credentials/x"),
             ("GET", "/api/auth"),

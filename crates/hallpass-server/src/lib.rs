@@ -14,6 +14,8 @@ pub mod output;
 mod pages;
 pub mod password;
 pub mod progress;
+mod provider_logouts;
+mod providers;
 pub mod rate_limit;
 pub mod serve;
 pub mod session_ends;

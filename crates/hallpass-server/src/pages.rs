@@ -3,6 +3,8 @@
 pub(crate) mod assets;
 pub(crate) mod error;
 pub(crate) mod home;
+pub(crate) mod linked_accounts;
+pub(crate) mod onward;
 pub(crate) mod setup;
 pub(crate) mod signin;
 
@@ -15,6 +17,8 @@ use http::{HeaderValue, StatusCode};
 
 /// The sign-in page.
 pub(crate) const SIGN_IN: &str = "/signin";
+/// The page of the identities that sign in to one's account.
+pub(crate) const LINKED_ACCOUNTS: &str = "/linked-accounts";
 /// The page that creates the first account.
 pub(crate) const SETUP: &str = "/setup";
 

@@ -113,7 +113,7 @@ impl<K: Copy + Ord + Hash> Buckets<K> {
 /// An address for the purpose of limiting: the whole of an IPv4 address, the /64 of an IPv6 one.
 /// IPv4 written as IPv6 (`::ffff:a.b.c.d`) is the IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum AddressKey {
+pub(crate) enum AddressKey {
     V4(u32),
     V6(u64),
 }

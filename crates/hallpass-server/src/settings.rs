@@ -8,6 +8,8 @@ mod database;
 pub mod definition;
 mod error;
 mod policy;
+mod provider_ids;
+mod providers;
 mod sources;
 mod values;
 
@@ -25,6 +27,7 @@ pub use self::database::{Database, DatabaseUrl, RedisDatabase, SqlDatabase};
 pub use self::definition::{add_flags, markdown};
 pub use self::error::{Origin, SettingsError};
 pub use self::policy::{ClassOverride, PolicySettings, SessionLimit};
+pub use self::providers::{Endpoints, ProviderKind, ProviderSettings};
 pub use self::sources::Sources;
 use self::values::Problem;
 pub use crate::auth::AuthApi;
@@ -104,6 +107,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Password hashing.
     pub password: PasswordCost,
+    /// Identity providers, in the order of their ids.
+    pub providers: Vec<ProviderSettings>,
     public_url: Option<Url>,
     origins: BTreeMap<String, Origin>,
     config_file: Option<PathBuf>,
@@ -147,7 +152,7 @@ impl Settings {
             |text| match text {
                 "text" => Ok(LogFormat::Text),
                 "json" => Ok(LogFormat::Json),
-                _ => Err(choice("log_format", text)),
+                _ => Err(choice(definition::all(), "log_format", text)),
             },
             LogFormat::default,
         )?;
@@ -159,7 +164,7 @@ impl Settings {
             metrics_secret: read.secret("metrics_secret")?,
             auth_api: read.or(
                 "auth_api",
-                |text| AuthApi::parse(text).ok_or_else(|| choice("auth_api", text)),
+                |text| AuthApi::parse(text).ok_or_else(|| choice(definition::all(), "auth_api", text)),
                 AuthApi::default,
             )?,
             auth_secret: read.secret("auth_secret")?,
@@ -174,6 +179,7 @@ impl Settings {
             log,
             log_format,
             password: resolve_password(&read)?,
+            providers: providers::resolve(&read)?,
             public_url,
             origins: definition::all()
                 .iter()
@@ -270,7 +276,7 @@ fn resolve_validation(read: &Reader<'_>) -> Result<ValidationMode, SettingsError
         |text| match text {
             "strict" => Ok(ValidationMode::Strict),
             "cached" => Ok(ValidationMode::Cached(cache)),
-            _ => Err(choice("validation", text)),
+            _ => Err(choice(definition::all(), "validation", text)),
         },
         || ValidationMode::Strict,
     )
@@ -279,7 +285,7 @@ fn resolve_validation(read: &Reader<'_>) -> Result<ValidationMode, SettingsError
 fn resolve_policy(read: &Reader<'_>) -> Result<PolicySettings, SettingsError> {
     let preset = read.or(
         "policy.preset",
-        |text| Preset::parse(text).ok_or_else(|| choice("policy.preset", text)),
+        |text| Preset::parse(text).ok_or_else(|| choice(definition::all(), "policy.preset", text)),
         Preset::default,
     )?;
     let mut classes = BTreeMap::new();
@@ -297,8 +303,9 @@ fn resolve_policy(read: &Reader<'_>) -> Result<PolicySettings, SettingsError> {
                 "none" => Ok(SessionLimit::Unlimited),
                 _ => values::count(text, 1, 1_000_000).map(SessionLimit::AtMost),
             })?,
-            on_limit: read
-                .get(&key("on_limit"), |text| OnLimit::parse(text).ok_or_else(|| choice(&key("on_limit"), text)))?,
+            on_limit: read.get(&key("on_limit"), |text| {
+                OnLimit::parse(text).ok_or_else(|| choice(definition::all(), &key("on_limit"), text))
+            })?,
         };
         if of_class != ClassOverride::default() {
             classes.insert(class, of_class);
@@ -308,8 +315,8 @@ fn resolve_policy(read: &Reader<'_>) -> Result<PolicySettings, SettingsError> {
 }
 
 /// The message for a word that is none of the setting's choices.
-fn choice(key: &str, text: &str) -> Problem {
-    let words = definition::all()
+fn choice(settings: &[definition::Setting], key: &str, text: &str) -> Problem {
+    let words = settings
         .iter()
         .find(|setting| setting.key == key)
         .and_then(|setting| match setting.kind {

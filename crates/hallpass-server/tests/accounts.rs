@@ -4,6 +4,7 @@
 
 #[path = "databases/mod.rs"]
 mod databases;
+mod identities;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use hallpass_server::accounts::{
     ServerSecret,
 };
 use hallpass_server::password::PasswordHash;
+use identities::*;
 use secrecy::{ExposeSecret as _, SecretString};
 
 const NOW: i64 = 1_700_000_000_123;
@@ -380,6 +382,17 @@ macro_rules! conformance {
                 a_setup_code_must_be_the_offered_one_in_time_and_alone,
                 an_adopted_account_is_as_it_was,
                 an_adopted_account_never_takes_the_email_of_another,
+                an_identity_signs_in_to_the_account_it_is_linked_to,
+                two_pairs_of_issuer_and_subject_are_never_one,
+                a_first_sign_in_creates_both_or_neither,
+                the_last_way_in_stays,
+                an_account_has_a_bounded_number_of_identities,
+                a_session_s_origin_is_kept_and_found,
+                a_logout_finds_the_sessions_it_names,
+                a_logout_is_taken_once_and_again_until_it_is_done,
+                a_logout_meets_a_sign_in_that_was_under_way,
+                identities_move_with_their_accounts,
+                a_logout_and_a_sign_in_at_once_never_miss_each_other,
             ]
         );
     };

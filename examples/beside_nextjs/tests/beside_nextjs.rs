@@ -1,5 +1,4 @@
 //! The program on a database that an application with Prisma has made. `tests/authjs/shared.test.mjs` has it beside Auth.js itself.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what should not fail")]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

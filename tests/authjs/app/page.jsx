@@ -35,6 +35,7 @@ function Account() {
       </form>
       <button onClick={() => signIn()}>Choose how to sign in</button>
       <button onClick={() => signIn("nobody")}>Sign in with nobody</button>
+      <button onClick={() => signIn("corp", { callbackUrl: "/welcome" }, { login_hint: "ada@example.org" })}>Sign in with corp</button>
       <button onClick={() => tell(getSession())}>Get the session</button>
       <button onClick={() => tell(update())}>Update</button>
       <button onClick={() => tell(update({ theme: "dark" }))}>Update with data</button>

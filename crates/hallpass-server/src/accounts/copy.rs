@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{Account, AccountId, Accounts, AccountsError, Adopted, Email, MAX_PAGE};
+use super::{Account, AccountId, Accounts, AccountsError, Adopted, Email, Linked, MAX_PAGE};
 
 /// What a copy did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +44,11 @@ pub enum AccountsCopyError {
     /// Two accounts with one address.
     #[error("the target has another account with the address {0}; remove one of the two with `hallpass user delete`")]
     EmailTaken(Email),
+    /// An identity of the account is another account's there.
+    #[error(
+        "an identity of the account {0} is linked to another account in the target; remove that one with `hallpass user delete`, or copy into a database that no program uses yet"
+    )]
+    IdentityTaken(AccountId),
 }
 
 /// Whether a copy may write there: every account of `to` comes from `from`, and knows nothing newer. Reads both once, by pages.
@@ -68,7 +73,7 @@ pub async fn check_target(from: &dyn Accounts, to: &dyn Accounts) -> Result<(), 
     }
 }
 
-/// Copies every account of `from` to `to`, with ids, passwords and whether it is disabled. One durable write for each that is not there or differs. The
+/// Copies every account of `from` to `to`, with ids, passwords, identities and whether it is disabled. One durable write for each that is not there or differs. The
 /// secrets of the server stay behind.
 ///
 /// # Errors
@@ -98,6 +103,7 @@ pub async fn copy(
                     Adopted::EmailTaken => return Err(AccountsCopyError::EmailTaken(account.email.clone())),
                 }
             }
+            copy_identities(from, to, &account.id).await?;
             progress(copied.created + copied.present);
         }
         after = page.next;
@@ -110,6 +116,24 @@ pub async fn copy(
     Ok(copied)
 }
 
+/// Gives the account the same identities in `to`. Two small reads where they agree.
+async fn copy_identities(from: &dyn Accounts, to: &dyn Accounts, id: &AccountId) -> Result<(), AccountsCopyError> {
+    let ours = from.identities(id).await.map_err(AccountsCopyError::Source)?;
+    let theirs = to.identities(id).await.map_err(AccountsCopyError::Target)?;
+    for linked in ours.iter().filter(|linked| !theirs.contains(linked)) {
+        match to.link(id, linked).await.map_err(AccountsCopyError::Target)? {
+            Linked::Done | Linked::NoAccount => {}
+            Linked::OfAnother | Linked::TooMany => return Err(AccountsCopyError::IdentityTaken(id.clone())),
+        }
+    }
+    // Unlinked since an earlier copy. What was linked just now is a way in.
+    let issuers: Vec<String> = ours.iter().map(|linked| linked.identity.issuer.clone()).collect();
+    for gone in theirs.iter().filter(|linked| !ours.iter().any(|our| our.identity == linked.identity)) {
+        to.unlink(id, &gone.identity, &issuers).await.map_err(AccountsCopyError::Target)?;
+    }
+    Ok(())
+}
+
 /// How many accounts of `from` are missing in `to` or differ there now. Reads both, by pages.
 ///
 /// # Errors
@@ -118,7 +142,12 @@ pub async fn differing(from: &dyn Accounts, to: &dyn Accounts) -> Result<usize, 
     let (mut after, mut count) = (None, 0);
     loop {
         let page = Pairs::read(from, to, after.as_ref()).await?;
-        count += page.pairs.iter().filter(|(account, there)| there.as_ref() != Some(account)).count();
+        for (account, there) in &page.pairs {
+            let same = there.as_ref() == Some(account)
+                && from.identities(&account.id).await.map_err(AccountsCopyError::Source)?
+                    == to.identities(&account.id).await.map_err(AccountsCopyError::Target)?;
+            count += usize::from(!same);
+        }
         after = page.next;
         if after.is_none() {
             return Ok(count);

@@ -7,7 +7,9 @@
 //! alone: a second caller waits for the first and then sees what it did.
 
 pub(super) mod connection;
+mod identities;
 mod pool;
+mod provider_sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +53,7 @@ const SET_PASSWORD: &str = "UPDATE hp.hallpass_account_users SET password_hash =
     WHERE id = ?";
 const REHASH: &str = "UPDATE hp.hallpass_account_users SET password_hash = ? WHERE id = ? AND password_hash = ?";
 const DELETE: &str = "DELETE FROM hp.hallpass_account_users WHERE id = ?";
+const UNLINK_ALL: &str = "DELETE FROM hp.hallpass_account_identities WHERE account_id = ?";
 const LEAVE_END: &str = "INSERT INTO hp.hallpass_account_session_ends (user_id, reason, created_at) VALUES (?, ?, ?)";
 const PENDING_ENDS: &str =
     "SELECT number, user_id, reason FROM hp.hallpass_account_session_ends ORDER BY number LIMIT ?";
@@ -298,6 +301,7 @@ impl Accounts for SqlAccounts {
                 if connection.write(DELETE, &[text(id.as_str())]).await? == 0 {
                     return Ok(false);
                 }
+                connection.write(UNLINK_ALL, &[text(id.as_str())]).await?;
                 leave_end(connection, id, EndReason::UserDeleted, now_ms).await?;
                 Ok(true)
             })

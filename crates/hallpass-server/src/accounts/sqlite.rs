@@ -6,8 +6,10 @@
 //! `synchronous=FULL`: what was acknowledged survives a power cut. Every write begins with
 //! `BEGIN IMMEDIATE`, so that two processes take turns instead of failing half-way.
 
+mod identities;
 mod migrations;
 mod pool;
+mod provider_sessions;
 
 use std::path::Path;
 use std::time::Duration;
@@ -311,6 +313,7 @@ impl Accounts for SqliteAccounts {
             if deleted == 0 {
                 return Ok(false);
             }
+            tx.execute("DELETE FROM account_identities WHERE account_id = ?1", [id.as_str()]).map_err(unavailable)?;
             leave_end(tx, &id, EndReason::UserDeleted, now_ms)?;
             Ok(true)
         })

@@ -88,6 +88,12 @@ impl Fields {
         self.0.iter().find(|(each, _)| each == name).map(|(_, value)| value.as_str())
     }
 
+    /// The value of the field of the name, if there is exactly one: of two, somebody else may look at the other (ASVS 5.0, 15.3.7).
+    pub(crate) fn only(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(each, _)| each == name).map(|(_, value)| value.as_str());
+        values.next().filter(|_| values.next().is_none())
+    }
+
     /// As [`Fields::get`]; a field that is not there is empty.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.get(name).unwrap_or_default()

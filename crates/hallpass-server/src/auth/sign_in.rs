@@ -8,8 +8,9 @@ use hallpass_core::{Class, CreateError, Session, SignIn, UserId};
 use http::StatusCode;
 
 use super::EVENTS;
-use crate::accounts::{Account, AccountsError, Email};
+use crate::accounts::{Account, AccountsError, Email, Identity, Noted, ProviderSession};
 use crate::password::{Password, PasswordError, Verdict};
+use crate::providers::Authenticated;
 use crate::serve::site::Site;
 
 /// What was typed.
@@ -131,7 +132,7 @@ async fn check(site: &Site, email: &Email, password: &Password) -> Result<Checke
     })
 }
 
-/// Creates the session, then looks at the account again.
+/// Signs in after a password was right; see [`enter`].
 ///
 /// A password change or a disabling ends all sessions that exist when it happens. One that comes between the check of the password and
 /// the creation of the session would miss this one, so it is looked for afterwards: either it sees our session, or we see
@@ -142,7 +143,45 @@ pub(crate) async fn begin(site: &Site, handle: &SessionHandle, account: &Account
         return Attempted::Unavailable;
     };
     let class = if remember { Class::REMEMBERED } else { Class::WEB };
-    let sign_in = SignIn::new(user).class(class).method("pwd").source("credentials");
+    enter(site, handle, account, SignIn::new(user).class(class).method("pwd").source("credentials"), None).await
+}
+
+/// The provider that a sign-in came from.
+pub(crate) struct Origin<'a> {
+    pub(crate) provider: &'a str,
+    pub(crate) identity: Identity,
+    pub(crate) authenticated: &'a Authenticated,
+}
+
+impl Origin<'_> {
+    /// Notes where the session came from. [`Noted::LoggedOut`]: the provider ended it meanwhile.
+    async fn note(&self, site: &Site, session: &Session) -> Result<Noted, AccountsError> {
+        let known = self.authenticated;
+        let noted = ProviderSession {
+            session: session.id.to_string(),
+            provider: self.provider.to_owned(),
+            issuer: self.identity.issuer.clone(),
+            subject: self.identity.subject.clone(),
+            sid: known.sid.clone(),
+            acr: known.acr.clone(),
+            auth_time: known.auth_time,
+            created_at: site.now_ms(),
+        };
+        // By the provider's clock alone. One that says neither sends no logouts.
+        let authenticated_at = known.auth_time.or(known.issued_at).unwrap_or(i64::MAX);
+        site.accounts.note_provider_session(&noted, authenticated_at).await
+    }
+}
+
+/// Creates the session, notes where it came from, and then looks at the account again: whatever changed meanwhile either sees the session, or is seen
+/// here.
+pub(crate) async fn enter(
+    site: &Site,
+    handle: &SessionHandle,
+    account: &Account,
+    sign_in: SignIn,
+    origin: Option<&Origin<'_>>,
+) -> Attempted {
     let session = match handle.sign_in(sign_in).await {
         Ok(session) => session,
         Err(SignInError::Create(CreateError::LimitReached { .. })) => return Attempted::SessionLimit,
@@ -151,10 +190,22 @@ pub(crate) async fn begin(site: &Site, handle: &SessionHandle, account: &Account
             return Attempted::Unavailable;
         }
     };
-    let now = site.accounts.find(&account.id).await;
+    let noted = match origin {
+        None => Ok(Noted::Live),
+        Some(origin) => origin.note(site, &session).await,
+    };
+    let now = match (noted, origin) {
+        (Ok(Noted::Live), None) => site.accounts.find(&account.id).await,
+        // Unlinked meanwhile, and it is this account's no more.
+        (Ok(Noted::Live), Some(origin)) => site.accounts.find_by_identity(&origin.identity).await,
+        (Ok(Noted::LoggedOut), _) => Ok(None),
+        (Err(error), _) => Err(error),
+    };
     let unchanged = matches!(
         &now,
-        Ok(Some(now)) if now.disabled_at.is_none() && now.credentials_version == account.credentials_version
+        Ok(Some(now)) if now.id == account.id
+            && now.disabled_at.is_none()
+            && now.credentials_version == account.credentials_version
     );
     if unchanged {
         tracing::info!(target: EVENTS, event = "authn_login_success", user.id = ?account.id.as_str(), session.id = %session.id, client.ip = ?session.client.ip, "signed in");

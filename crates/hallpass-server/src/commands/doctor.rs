@@ -11,6 +11,7 @@ use crate::commands::authjs;
 use crate::commands::running_server::{self, Found};
 use crate::engine::Engine;
 use crate::output::Output;
+use crate::providers::Providers;
 use crate::settings::{Origin, Settings, SqlDatabase};
 
 /// How far two clocks may differ without a warning: a deadline moves by at most the skew.
@@ -69,6 +70,7 @@ pub async fn run(settings: &Settings, authjs: Option<&SqlDatabase>, output: &mut
             Err(error) => findings.push(failed("database", format!("{error:#}"))),
         }
     }
+    findings.extend(providers(settings).await);
     findings.push(server(running_server::ask(settings.listen).await, settings));
     if let Some(database) = authjs {
         findings.extend(authjs_database(database).await);
@@ -159,6 +161,25 @@ async fn database(settings: &Settings, engine: &Engine, findings: &mut Vec<Findi
         Ok(dead) => findings.push(fine("clean-up", format!("{dead} dead rows wait for the next sweep"))),
         Err(error) => findings.push(failed("clean-up", error.to_string())),
     }
+}
+
+/// Whether each identity provider answers, and is who the settings say.
+async fn providers(settings: &Settings) -> Vec<Finding> {
+    const WHAT: &str = "provider";
+    let providers = match Providers::new(&settings.providers) {
+        Ok(providers) => providers,
+        Err(error) => return vec![failed(WHAT, format!("{error:#}"))],
+    };
+    let mut findings = Vec::new();
+    for provider in providers.iter() {
+        let id = provider.id();
+        findings.push(match provider.ask().await {
+            Ok(Some(says)) => fine(WHAT, format!("{id}: {says}")),
+            Ok(None) => fine(WHAT, format!("{id}: {} is asked at the first sign-in", provider.settings().issuer)),
+            Err(error) => failed(WHAT, format!("{id}: {error}")),
+        });
+    }
+    findings
 }
 
 /// Who may answer checks from memory, and whether somebody is behind.

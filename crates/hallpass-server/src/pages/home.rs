@@ -20,6 +20,7 @@ struct HomePage {
     device: String,
     authenticated_iso: String,
     authenticated_text: String,
+    has_providers: bool,
     is_operator: bool,
 }
 
@@ -44,6 +45,7 @@ pub(crate) async fn show(State(site): State<Arc<Site>>, session: Option<Session>
             device: Device::parse(session.client.user_agent.as_deref().unwrap_or_default()).name,
             authenticated_iso: rfc3339(session.authenticated_at),
             authenticated_text: for_people(session.authenticated_at),
+            has_providers: site.providers.iter().next().is_some(),
             is_operator: account.operator,
         },
     )

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use super::{page, see_other};
 use crate::auth::fields::Fields;
 use crate::auth::{append_cookie, csrf_for, redirect_target};
+use crate::providers::Provider;
 use crate::serve::site::Site;
 
 #[derive(Template)]
@@ -22,15 +23,33 @@ struct SignInPage {
     remember: bool,
     notice: Option<String>,
     error: Option<String>,
+    providers: Vec<ProviderButton>,
+}
+
+/// A form that leads to a provider.
+struct ProviderButton {
+    action: String,
+    words: &'static str,
+    name: String,
 }
 
 /// The sentence for an error code. Nothing of the query is ever shown: a link could put words into this page's mouth.
-const ERRORS: [(&str, &str); 10] = [
+const ERRORS: [(&str, &str); 17] = [
     ("CredentialsSignin", "The email address or the password is wrong."),
     ("MissingCSRF", "This page had been open for too long. Please try again."),
     ("RateLimited", "Too many failed attempts. Wait a minute, then try again."),
     ("Overloaded", "Too many people are signing in right now. Try again in a few seconds."),
     ("SessionLimit", "You are signed in on as many devices as allowed. Sign out on one of them first."),
+    (
+        "OAuthAccountNotLinked",
+        "No account here is linked to that sign-in. Sign in as you did before, then link it under \u{201c}Linked accounts\u{201d}.",
+    ),
+    ("OAuthCreateAccount", "The provider vouches for no email address of yours, so no account could be created."),
+    ("OAuthCallbackError", "Signing in with the provider did not work. Please try again."),
+    ("OAuthExpired", "Signing in took too long. Please try again."),
+    ("OAuthTooOld", "The provider did not ask who you are. Please try again, and sign in there anew."),
+    ("ProviderUnavailable", "The provider cannot be reached at the moment. Try again in a few seconds."),
+    ("Unavailable", "The service cannot answer at the moment. Try again in a few seconds."),
     ("AccessDenied", "You have no access."),
     ("Verification", "That link is no longer valid."),
     ("Configuration", "Something is set up wrong on this server."),
@@ -70,19 +89,44 @@ pub(crate) async fn show(State(site): State<Arc<Site>>, handle: SessionHandle, r
             }
         }
     }
-    render(&site, request.headers(), &handle, &target, error, "", StatusCode::OK)
+    let confirm = query.get("prompt") == Some("login") && handle.current().is_some();
+    let shown = Shown { target: &target, error, email: "", confirm };
+    render(&site, request.headers(), &handle, &shown, StatusCode::OK)
 }
 
-/// The page. `email` is what was typed before.
+/// What the page shows.
+pub(crate) struct Shown<'a> {
+    /// Where to go afterwards.
+    pub(crate) target: &'a str,
+    pub(crate) error: Option<&'a str>,
+    /// What was typed before.
+    pub(crate) email: &'a str,
+    /// Whether somebody who is signed in is to prove it anew.
+    pub(crate) confirm: bool,
+}
+
+/// The forms of the providers. To confirm, a provider is asked to authenticate anew, as far as it can be asked.
+fn buttons(site: &Site, confirm: bool) -> Vec<ProviderButton> {
+    let button = |provider: &Provider| {
+        let query = if confirm && provider.can_reauthenticate() { "?prompt=login&max_age=0" } else { "" };
+        ProviderButton {
+            action: format!("/api/auth/signin/{}{query}", provider.id()),
+            words: if confirm { "Confirm with" } else { "Continue with" },
+            name: provider.settings().name.clone(),
+        }
+    };
+    site.providers.iter().map(button).collect()
+}
+
+/// The page.
 pub(crate) fn render(
     site: &Site,
     headers: &HeaderMap,
     handle: &SessionHandle,
-    target: &str,
-    error: Option<&str>,
-    email: &str,
+    shown: &Shown<'_>,
     status: StatusCode,
 ) -> Response {
+    let Shown { target, error, email, confirm } = *shown;
     let (csrf_token, cookie) = match csrf_for(site, headers, handle) {
         Ok(token) => token,
         Err(unavailable) => return unavailable.into_response(),
@@ -99,6 +143,7 @@ pub(crate) fn render(
         remember: false,
         notice,
         error,
+        providers: buttons(site, confirm),
     };
     let mut response = page(status, &shown);
     append_cookie(&mut response, cookie);

@@ -1,5 +1,5 @@
 //! Finishes what a command could not: ends the sessions of accounts that were changed (see [`crate::session_ends`]), at the start and
-//! again and again.
+//! again and again. The same of what a provider's logout left behind (see [`crate::provider_logouts`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::engine::Engine;
+use crate::provider_logouts;
 use crate::session_ends::finish;
 
 /// A disabled account must not keep its sessions for the whole of a long sweep interval. With nothing to do a turn is one small read.
@@ -65,16 +66,20 @@ impl PendingEnds {
 }
 
 async fn run(engine: Engine, pause: Duration, status: Arc<Status>, mut stopped: watch::Receiver<bool>) {
+    let mut after: Option<String> = None;
     loop {
         // A task of its own, so that a panic ends the turn and not the turns.
         let turn = engine.clone();
+        let from = after.take();
         let mut turn = tokio::spawn(async move {
-            let finished = tokio::time::timeout(TURN_PATIENCE, finish(&*turn.accounts, &turn.sessions)).await;
-            match finished {
-                Ok(Ok(ended)) => Ok(ended),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err(format!("no end after {TURN_PATIENCE:?}")),
-            }
+            let work = async {
+                let ended = finish(&*turn.accounts, &turn.sessions).await.map_err(|error| error.to_string())?;
+                let logouts = provider_logouts::turn(&*turn.accounts, &turn.sessions, from.as_deref()).await;
+                let logouts = logouts.map_err(|error| error.to_string())?;
+                Ok((ended.saturating_add(logouts.ended), logouts.after))
+            };
+            let finished = tokio::time::timeout(TURN_PATIENCE, work).await;
+            finished.unwrap_or_else(|_| Err(format!("no end after {TURN_PATIENCE:?}")))
         });
         let outcome = tokio::select! {
             outcome = &mut turn => outcome.unwrap_or_else(|panic| Err(format!("it panicked: {panic}"))),
@@ -85,15 +90,16 @@ async fn run(engine: Engine, pause: Duration, status: Arc<Status>, mut stopped: 
             }
         };
         match outcome {
-            Ok(ended) => {
+            Ok((ended, next)) => {
+                after = next;
                 status.last_success.store(SystemClock.now().as_millis(), Ordering::Relaxed);
                 if ended > 0 {
-                    tracing::info!(target: "hallpass", ended, "sessions of changed accounts were ended");
+                    tracing::info!(target: "hallpass", ended, "sessions of changed accounts and of logouts were ended");
                 }
             }
             Err(error) => {
                 status.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(target: "hallpass", error = %error, "sessions of changed accounts could not be ended; tried again soon");
+                tracing::error!(target: "hallpass", error = %error, "sessions of changed accounts or of logouts could not be ended; tried again soon");
             }
         }
         tokio::select! {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use axum::{RequestExt as _, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,6 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use super::back_channel_logout::{self, BackChannel};
 use super::edge::{self, Edge};
 use super::health::{self, Health};
 use super::metrics::{self, Metrics};
@@ -29,8 +30,10 @@ use crate::auth::csrf::Csrf;
 use crate::auth::fields::MAX_BODY_BYTES;
 use crate::auth::{self, AuthApi};
 use crate::engine::Engine;
-use crate::pages::{self, assets, home, setup, signin};
+use crate::pages::{self, assets, home, linked_accounts, setup, signin};
 use crate::password::Passwords;
+use crate::providers::Providers;
+use crate::providers::transaction::Transactions;
 use crate::rate_limit::{SignInLimits, SignInRates};
 use crate::settings::Settings;
 
@@ -46,6 +49,8 @@ pub(crate) struct Site {
     pub(crate) limits: SignInLimits,
     pub(crate) auth_api: AuthApi,
     pub(crate) csrf: Csrf,
+    pub(crate) providers: Providers,
+    pub(crate) transactions: Transactions,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -70,6 +75,8 @@ impl Site {
         };
         Ok(Self {
             auth_api: settings.auth_api,
+            providers: Providers::new(&settings.providers)?,
+            transactions: Transactions::new(&secret, web.origin().is_secure()),
             csrf: Csrf::new(secret, settings.auth_api, web.origin().is_secure()),
             web,
             accounts: Arc::clone(&engine.accounts),
@@ -106,6 +113,7 @@ pub(super) fn router(site: &Arc<Site>, settings: &Settings, ends: Arc<Status>) -
     let pages = Router::new()
         .route("/", get(home::show))
         .route(pages::SIGN_IN, get(signin::show))
+        .route(pages::LINKED_ACCOUNTS, get(linked_accounts::show).post(linked_accounts::change))
         .route(pages::SETUP, get(setup::show).post(setup::create))
         .route("/api/auth", any(auth::answer))
         .route("/api/auth/", any(auth::answer))
@@ -118,6 +126,11 @@ pub(super) fn router(site: &Arc<Site>, settings: &Settings, ends: Arc<Status>) -
     let mut for_programs = Router::new()
         .route("/healthz", get(health::check))
         .with_state(Health { site: Arc::clone(site), ends: Arc::clone(&ends) });
+    // Providers have no session and no origin.
+    if site.providers.iter().next().is_some() {
+        let route = post(back_channel_logout::receive).with_state(BackChannel::new(Arc::clone(site)));
+        for_programs = for_programs.route("/api/auth/backchannel-logout/{provider}", route);
+    }
     if let Some(secret) = &settings.metrics_secret {
         let metrics = Metrics { site: Arc::clone(site), ends, secret: BearerSecret::new(secret) };
         for_programs = for_programs.route("/metrics", get(metrics::show).with_state(metrics));

@@ -1,5 +1,7 @@
 //! What cannot be timed over a socket: an account that changes in the middle of its own sign-in, and handlers that fail.
 
+mod forwarding;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -38,6 +38,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Networks in CIDR form, separated by commas (a list in the file).
     Networks,
+    /// Words, separated by commas or blanks (a list in the file).
+    List,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::Switch => "BOOL",
             Self::Choice(_) => "WORD",
             Self::Networks => "CIDRS",
+            Self::List => "WORDS",
         }
     }
 }
@@ -70,6 +73,8 @@ pub enum Supply {
     Secret,
     /// Environment and file only: too many of them for flags.
     NoFlag,
+    /// As `NoFlag`, and the value may also stand in a file of its own. Never printed.
+    SecretNoFlag,
 }
 
 /// One setting.
@@ -101,7 +106,7 @@ impl Setting {
         supply: Supply,
         other_env: Option<&'static str>,
     ) -> Self {
-        let env = format!("HALLPASS_{}", key.replace('.', "_").to_uppercase());
+        let env = format!("HALLPASS_{}", key.replace(['.', '-'], "_").to_uppercase());
         Self { key, env, other_env, kind, default, help, supply }
     }
 
@@ -110,26 +115,27 @@ impl Setting {
     pub fn flag(&self) -> Option<String> {
         match self.supply {
             Supply::Plain | Supply::PlainOrFile => Some(self.key.replace(['.', '_'], "-")),
-            Supply::Secret | Supply::NoFlag => None,
+            Supply::Secret | Supply::NoFlag | Supply::SecretNoFlag => None,
         }
     }
 
     /// The long flag that names a file holding the value, if there is one.
     #[must_use]
     pub fn file_flag(&self) -> Option<String> {
-        self.may_be_file().then(|| format!("{}-file", self.key.replace(['.', '_'], "-")))
+        matches!(self.supply, Supply::PlainOrFile | Supply::Secret)
+            .then(|| format!("{}-file", self.key.replace(['.', '_'], "-")))
     }
 
     /// Whether the value may stand in a file of its own.
     #[must_use]
     pub fn may_be_file(&self) -> bool {
-        matches!(self.supply, Supply::PlainOrFile | Supply::Secret)
+        matches!(self.supply, Supply::PlainOrFile | Supply::Secret | Supply::SecretNoFlag)
     }
 
     /// Whether the value is never shown.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        self.supply == Supply::Secret
+        matches!(self.supply, Supply::Secret | Supply::SecretNoFlag)
     }
 
     /// Every environment name that carries the value itself, the preferred one first.
@@ -294,6 +300,70 @@ const CLASS_ROWS: &[(&str, Kind, &str)] = &[
     ("on_limit", Kind::Choice(&["evict-oldest", "refuse"]), "What a sign-in beyond that does"),
 ];
 
+/// What each identity provider has: `[providers.<id>]` in the file, `HALLPASS_PROVIDERS_<ID>_...` in the environment.
+const PROVIDER_ROWS: &[(&str, Kind, &str, &str, Supply)] = &[
+    (
+        "kind",
+        Kind::Choice(&["oidc", "github", "oauth2"]),
+        "oidc",
+        "What the provider speaks: OpenID Connect, GitHub's API, or OAuth 2 with an endpoint that describes the user",
+        Supply::NoFlag,
+    ),
+    ("name", Kind::Text, "the id", "What its button says", Supply::NoFlag),
+    (
+        "issuer",
+        Kind::Url,
+        "none; of github its address, of oauth2 the origin of authorization_url",
+        "The provider's issuer, letter for letter as it names itself; https, or http on this machine",
+        Supply::NoFlag,
+    ),
+    ("client_id", Kind::Text, "none", "The id under which this server is registered there", Supply::NoFlag),
+    ("client_secret", Kind::Text, "none: a public client", "The secret of that registration", Supply::SecretNoFlag),
+    (
+        "scopes",
+        Kind::List,
+        "openid, email, profile; of github read:user, user:email",
+        "What is asked for",
+        Supply::NoFlag,
+    ),
+    (
+        "sign_up",
+        Kind::Switch,
+        "false",
+        "Whether a first sign-in makes an account, for a verified email address that no account has",
+        Supply::NoFlag,
+    ),
+    (
+        "authorization_url",
+        Kind::Url,
+        "as the provider says, or GitHub's",
+        "Where the browser is sent (github, oauth2)",
+        Supply::NoFlag,
+    ),
+    (
+        "token_url",
+        Kind::Url,
+        "as the provider says, or GitHub's",
+        "Where the code is exchanged (github, oauth2)",
+        Supply::NoFlag,
+    ),
+    (
+        "user_url",
+        Kind::Url,
+        "as the provider says, or GitHub's",
+        "What describes the user (github, oauth2)",
+        Supply::NoFlag,
+    ),
+    ("emails_url", Kind::Url, "GitHub's", "What lists the user's email addresses (github)", Supply::NoFlag),
+];
+
+/// The settings of the provider with this id.
+pub(super) fn of_provider(id: &str) -> impl Iterator<Item = Setting> {
+    PROVIDER_ROWS.iter().map(move |(field, kind, default, help, supply)| {
+        Setting::new(format!("providers.{id}.{field}"), *kind, default, (*help).to_owned(), *supply, None)
+    })
+}
+
 static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let plain = ROWS.iter().map(|row| Setting::new(row.0.to_owned(), row.1, row.2, row.3.to_owned(), row.4, row.5));
     let classes = CLASSES.iter().flat_map(|class| {
@@ -371,7 +441,8 @@ pub fn markdown() -> String {
         "| `hallpass.toml` | Environment | Flag | Value | Default | What it does |\n\
          |---|---|---|---|---|---|\n",
     );
-    for setting in all() {
+    let providers: Vec<Setting> = of_provider("<id>").collect();
+    for setting in all().iter().chain(&providers) {
         let env: Vec<String> = setting.env_names().map(|name| format!("`{name}`")).collect();
         let mut env = env.join(", ");
         if setting.may_be_file() {
@@ -397,6 +468,7 @@ pub fn markdown() -> String {
             Kind::CountOrNone => "number or `none`".to_owned(),
             Kind::Switch => "true, false".to_owned(),
             Kind::Networks => "list of CIDR".to_owned(),
+            Kind::List => "list of words".to_owned(),
         };
         let default = setting.default.replace('<', "&lt;").replace('>', "&gt;");
         table.push_str(&format!("| {key} | {env} | {} | {value} | {default} | {} |\n", flags.join(", "), setting.help));
@@ -443,7 +515,8 @@ mod tests {
     #[test]
     fn markdown_has_a_line_for_each_setting() {
         let table = markdown();
-        assert_eq!(table.lines().count(), all().len() + 2);
+        assert_eq!(table.lines().count(), all().len() + PROVIDER_ROWS.len() + 2);
+        assert!(table.contains("| `providers.<id>.client_secret`, `providers.<id>.client_secret_file` | `HALLPASS_PROVIDERS_<ID>_CLIENT_SECRET`, `HALLPASS_PROVIDERS_<ID>_CLIENT_SECRET_FILE` |  |"));
         assert!(table.contains("| `cron_secret`, `cron_secret_file` | `HALLPASS_CRON_SECRET`, `CRON_SECRET`, `HALLPASS_CRON_SECRET_FILE`, `CRON_SECRET_FILE` | `--cron-secret-file` |"));
         assert!(table.contains("`policy.web.max_age` | `HALLPASS_POLICY_WEB_MAX_AGE` |"));
     }

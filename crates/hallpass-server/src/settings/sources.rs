@@ -1,7 +1,7 @@
 //! The low half of the configuration: which text each setting has and who said so. Nothing is
 //! interpreted here but precedence: flags over environment over `hallpass.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Read as _;
@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::definition::{self, CONFIG_ENV, CONFIG_FILE, Setting};
 use super::error::{Origin, SettingsError};
+use super::provider_ids;
 
 /// Largest configuration file, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
@@ -38,6 +39,7 @@ impl fmt::Debug for Raw {
 pub struct Sources {
     values: BTreeMap<String, Raw>,
     file: Option<PathBuf>,
+    providers: BTreeSet<String>,
 }
 
 impl Sources {
@@ -54,10 +56,20 @@ impl Sources {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         directory: &Path,
     ) -> Result<Self, SettingsError> {
-        let environment = read_environment(environment)?;
-        let (file, keys) = read_config_file(flags, &environment, directory)?;
+        let environment: Vec<_> = environment.into_iter().collect();
+        let mut providers = provider_ids::in_environment(environment.iter().map(|(name, _)| name.to_string_lossy()));
+        let environment = read_environment(environment, &settings_with(&providers))?;
+        let (file, table) = read_config_file(flags, &environment, directory)?;
+        if let Some(path) = &file {
+            providers.extend(provider_ids::in_file(&table, path)?);
+        }
+        let settings = settings_with(&providers);
+        let mut keys = BTreeMap::new();
+        if let Some(path) = &file {
+            flatten("", table, &known_keys(&settings), path, &mut keys)?;
+        }
         let mut values = BTreeMap::new();
-        for setting in definition::all() {
+        for setting in &settings {
             let found = match from_flags(setting, flags)? {
                 Some(found) => Some(found),
                 None => match from_environment(setting, &environment)? {
@@ -69,13 +81,18 @@ impl Sources {
                 values.insert(setting.key.clone(), found.read(&setting.key)?);
             }
         }
-        Ok(Self { values, file })
+        Ok(Self { values, file, providers })
     }
 
     /// The configuration file that was read, if any.
     #[must_use]
     pub fn config_file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+
+    /// The ids of the identity providers that somebody set something of.
+    pub(super) fn providers(&self) -> &BTreeSet<String> {
+        &self.providers
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Raw> {
@@ -202,9 +219,10 @@ fn one_of(
 
 /// Keeps the variables that belong to hallpass, blank ones left out.
 fn read_environment(
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    environment: Vec<(OsString, OsString)>,
+    settings: &[Setting],
 ) -> Result<BTreeMap<String, Zeroizing<String>>, SettingsError> {
-    let known = known_env_names();
+    let known = known_env_names(settings);
     let mut kept = BTreeMap::new();
     for (name, value) in environment {
         let name = name.to_string_lossy().into_owned();
@@ -233,9 +251,15 @@ fn read_environment(
     Ok(kept)
 }
 
-fn known_env_names() -> Vec<String> {
+/// All settings, those of these providers included.
+fn settings_with(providers: &BTreeSet<String>) -> Vec<Setting> {
+    let of_providers = providers.iter().flat_map(|id| definition::of_provider(id));
+    definition::all().iter().cloned().chain(of_providers).collect()
+}
+
+fn known_env_names(settings: &[Setting]) -> Vec<String> {
     let mut names = vec![CONFIG_ENV.to_owned()];
-    for setting in definition::all() {
+    for setting in settings {
         for name in setting.env_names() {
             names.push(name.to_owned());
             if setting.may_be_file() {
@@ -246,9 +270,9 @@ fn known_env_names() -> Vec<String> {
     names
 }
 
-fn known_keys() -> Vec<String> {
+fn known_keys(settings: &[Setting]) -> Vec<String> {
     let mut keys = Vec::new();
-    for setting in definition::all() {
+    for setting in settings {
         keys.push(setting.key.clone());
         if setting.may_be_file() {
             keys.push(format!("{}_file", setting.key));
@@ -262,7 +286,7 @@ fn nearest(name: &str, known: &[String]) -> String {
     known.iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate)).cloned().unwrap_or_default()
 }
 
-type ConfigFile = (Option<PathBuf>, BTreeMap<String, Zeroizing<String>>);
+type ConfigFile = (Option<PathBuf>, toml::Table);
 
 fn read_config_file(
     flags: &ArgMatches,
@@ -280,7 +304,7 @@ fn read_config_file(
         None => {
             let path = directory.join(CONFIG_FILE);
             match path.try_exists() {
-                Ok(false) => return Ok((None, BTreeMap::new())),
+                Ok(false) => return Ok((None, toml::Table::new())),
                 // A file that is there but cannot be looked at must not be passed over.
                 Ok(true) | Err(_) => (path, Origin::Default),
             }
@@ -302,10 +326,7 @@ fn read_config_file(
             problem: error.message().lines().next().unwrap_or_default().to_owned(),
         }
     })?;
-    let known = known_keys();
-    let mut keys = BTreeMap::new();
-    flatten("", table, &known, &path, &mut keys)?;
-    Ok((Some(path), keys))
+    Ok((Some(path), table))
 }
 
 fn flatten(

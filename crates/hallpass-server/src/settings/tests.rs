@@ -422,3 +422,75 @@ fn a52_a_database_password_comes_from_every_place_and_is_shown_nowhere() {
         .error();
     assert!(twice.contains("twice") && !twice.contains("hunter22"), "{twice}");
 }
+
+const CORP: &str = "[providers.corp]\nissuer = \"https://id.example.com/realm\"\nclient_id = \"hallpass\"\n";
+
+#[test]
+fn a_provider_comes_from_the_file_the_environment_and_a_secret_file() {
+    let given = given().toml(&format!("{CORP}scopes = [\"openid\", \"email\"]"));
+    let secret = given.file("secret", "the provider's secret\n");
+    let settings = given
+        .env("HALLPASS_PROVIDERS_CORP_CLIENT_SECRET_FILE", &secret)
+        .env("HALLPASS_PROVIDERS_MY_OTHER_ISSUER", "http://127.0.0.1:9000")
+        .env("HALLPASS_PROVIDERS_MY_OTHER_CLIENT_ID", "x")
+        .env("HALLPASS_PROVIDERS_MY_OTHER_SIGN_UP", "true")
+        .settings();
+    let [corp, other] = settings.providers.as_slice() else { panic!("{:?}", settings.providers) };
+    assert_eq!(
+        (corp.id.as_str(), corp.name.as_str(), corp.issuer.as_str()),
+        ("corp", "corp", "https://id.example.com/realm")
+    );
+    assert_eq!(
+        (corp.kind.clone(), corp.sign_up, corp.scopes.join(" ").as_str()),
+        (ProviderKind::Oidc, false, "openid email")
+    );
+    assert_eq!(corp.client_secret.as_ref().unwrap().expose_secret(), "the provider's secret");
+    assert!(!format!("{settings:?}").contains("provider's secret"));
+    assert_eq!((other.id.as_str(), other.sign_up), ("my-other", true));
+    assert!(other.client_secret.is_none());
+    assert_eq!(other.scopes, ["openid", "email", "profile"]);
+}
+
+#[test]
+fn github_needs_no_addresses_and_oauth2_all_of_them() {
+    let github = given().toml("[providers.github]\nkind = \"github\"\nclient_id = \"x\"").settings();
+    let ProviderKind::Github(endpoints) = &github.providers[0].kind else { panic!() };
+    assert_eq!(github.providers[0].issuer, "https://github.com");
+    assert_eq!(endpoints.user.as_str(), "https://api.github.com/user");
+    assert!(endpoints.emails.is_some());
+    let whole = "[providers.x]\nkind = \"oauth2\"\nclient_id = \"x\"\nauthorization_url = \"https://a.example/authorize\"\n\
+                 token_url = \"https://a.example/token\"\nuser_url = \"https://a.example/user\"\n";
+    assert_eq!(given().toml(whole).settings().providers[0].issuer, "https://a.example");
+    for missing in ["authorization_url", "token_url", "user_url"] {
+        let rest: String =
+            whole.lines().filter(|line| !line.starts_with(missing)).map(|line| format!("{line}\n")).collect();
+        let error = given().toml(&rest).error();
+        assert!(error.contains(&format!("providers.x.{missing}")) && error.contains("kind oauth2"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_provider_is_said_with_its_name_and_the_fix() {
+    for (text, words) in [
+        ("[providers.corp]\nclient_id = \"x\"", ["providers.corp.issuer", "missing"]),
+        ("[providers.corp]\nissuer = \"https://id.example\"", ["providers.corp.client_id", "register"]),
+        ("[providers.corp]\nissuer = \"http://id.example\"\nclient_id = \"x\"", ["providers.corp.issuer", "not https"]),
+        (
+            "[providers.corp]\nissuer = \"https://u:p@id.example\"\nclient_id = \"x\"",
+            ["providers.corp.issuer", "user name"],
+        ),
+        ("[providers.corp]\nissuer = \"https://id.example?x\"\nclient_id = \"x\"", ["providers.corp.issuer", "query"]),
+        ("[providers.corp]\nisuer = \"https://id.example\"", ["providers.corp.isuer", "providers.corp.issuer"]),
+        ("[providers.Corp]\nissuer = \"https://id.example\"", ["providers.Corp", "small letters"]),
+        ("[providers.credentials]\nissuer = \"https://id.example\"", ["providers.credentials", "taken"]),
+        (&format!("{CORP}kind = \"saml\""), ["providers.corp.kind", "oidc, github, oauth2"]),
+        (&format!("{CORP}scopes = [\"email\"]"), ["providers.corp.scopes", "openid"]),
+        (&format!("{CORP}token_url = \"https://id.example/token\""), ["providers.corp.token_url", "oauth2"]),
+        (&format!("{CORP}\n{}", CORP.replace("corp", "twin")), ["providers.twin.issuer", "same issuer"]),
+    ] {
+        let error = given().toml(text).error();
+        assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+    }
+    let error = given().env("HALLPASS_PROVIDERS_CORP_ISUER", "https://id.example").error();
+    assert!(error.contains("HALLPASS_PROVIDERS_CORP_ISUER"), "{error}");
+}

@@ -11,7 +11,10 @@ use crate::accounts::sql::MIGRATION_PATIENCE;
 use crate::accounts::sql::connection::{Columns, Connection as _, Fault, Value};
 use crate::accounts::steps::{self, Step};
 
-const STEPS: &[Step] = &[Step { name: "accounts", sql: include_str!("migrations/0001_accounts.sql") }];
+const STEPS: &[Step] = &[
+    Step { name: "accounts", sql: include_str!("migrations/0001_accounts.sql") },
+    Step { name: "identities", sql: include_str!("migrations/0002_identities.sql") },
+];
 
 const HAS_TABLE: &str = "SELECT count(*) FROM information_schema.TABLES \
     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'hallpass_account_migrations'";

@@ -8,7 +8,10 @@ use crate::accounts::sql::MIGRATION_PATIENCE;
 use crate::accounts::sql::connection::{Columns, Fault, Value};
 use crate::accounts::steps::{self, Step};
 
-const STEPS: &[Step] = &[Step { name: "accounts", sql: include_str!("migrations/0001_accounts.sql") }];
+const STEPS: &[Step] = &[
+    Step { name: "accounts", sql: include_str!("migrations/0001_accounts.sql") },
+    Step { name: "identities", sql: include_str!("migrations/0002_identities.sql") },
+];
 
 /// `gen_random_uuid` in the session store needs it; the accounts alone would do with less.
 const OLDEST_SERVER: i64 = 130_000;

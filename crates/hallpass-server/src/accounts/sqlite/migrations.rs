@@ -6,9 +6,10 @@ use super::unavailable;
 use crate::accounts::AccountsError;
 use crate::accounts::steps::{self, Step};
 
-const STEPS: &[Step] = &[Step {
-    name: "accounts",
-    sql: "CREATE TABLE account_users (
+const STEPS: &[Step] = &[
+    Step {
+        name: "accounts",
+        sql: "CREATE TABLE account_users (
        id TEXT PRIMARY KEY,
        email TEXT NOT NULL UNIQUE,
        name TEXT NOT NULL,
@@ -33,7 +34,44 @@ const STEPS: &[Step] = &[Step {
        code_hash BLOB NOT NULL,
        expires_at INTEGER NOT NULL
      ) STRICT;",
-}];
+    },
+    Step {
+        name: "identities",
+        sql: "CREATE TABLE account_identities (
+       issuer TEXT NOT NULL,
+       subject TEXT NOT NULL,
+       account_id TEXT NOT NULL,
+       provider TEXT NOT NULL,
+       email TEXT,
+       created_at INTEGER NOT NULL,
+       PRIMARY KEY (issuer, subject)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX account_identities_account ON account_identities (account_id);
+     CREATE TABLE account_provider_sessions (
+       session_id TEXT PRIMARY KEY,
+       provider TEXT NOT NULL,
+       issuer TEXT NOT NULL,
+       subject TEXT NOT NULL,
+       sid TEXT,
+       acr TEXT,
+       auth_time INTEGER,
+       created_at INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX account_provider_sessions_sid ON account_provider_sessions (issuer, sid, session_id);
+     CREATE INDEX account_provider_sessions_subject ON account_provider_sessions (issuer, subject, session_id);
+     CREATE TABLE account_logouts (
+       issuer TEXT NOT NULL,
+       jti_hash BLOB NOT NULL,
+       subject TEXT,
+       sid TEXT,
+       issued_at INTEGER NOT NULL,
+       received_at INTEGER NOT NULL,
+       done INTEGER NOT NULL,
+       PRIMARY KEY (issuer, jti_hash)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX account_logouts_received ON account_logouts (received_at);",
+    },
+];
 
 /// The number of the newest step.
 pub(super) fn newest() -> u32 {
