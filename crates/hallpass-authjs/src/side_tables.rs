@@ -97,7 +97,13 @@ pub(crate) struct Migrate<'a> {
     pub(crate) dialect: &'a Dialect,
     /// Makes the place of the tables, where that is a statement.
     pub(crate) place: Option<String>,
+    /// The application's table holds digests of tokens. It may have held tokens before.
+    pub(crate) hashes_tokens: bool,
 }
+
+/// What the application's row is found by, once its token was replaced by the digest: that is what we have kept beside it.
+const HASHED: &str =
+    "UPDATE hp.sessions SET session_token = token_hash WHERE ended_at IS NULL AND session_token <> token_hash";
 
 #[async_trait]
 impl Transaction for Migrate<'_> {
@@ -135,6 +141,9 @@ impl Transaction for Migrate<'_> {
         };
         if before > NEWEST {
             return Err(StoreError::TooNew { found: before, known: NEWEST }.into());
+        }
+        if self.hashes_tokens {
+            connection.write(&self.dialect.sql(HASHED), &[]).await?;
         }
         Ok(Ending::Commit((before, NEWEST)))
     }

@@ -41,7 +41,8 @@ pub struct AuthjsOptions {
     pub max_age: Duration,
     /// The absolute timeout of sessions that the application makes.
     pub absolute_timeout: AbsoluteTimeout,
-    /// The table holds SHA-256 of each token in hexadecimal, as the adapter `hallpass-authjs-adapter` writes it with `hash: true`, and not the token.
+    /// The table holds SHA-256 of each token in hexadecimal, as the adapter `hallpass-authjs-adapter` writes it with `hash: true`, and not the token. A table of tokens is
+    /// made one of digests by the statements of that package, while neither side runs; sessions go on. There is no way back.
     pub hashes_tokens: bool,
     /// Where hallpass's own tables lie: a schema of the database in PostgreSQL (`hallpass` by default), a database of the server in MariaDB and MySQL
     /// (by default that of the application with `_hallpass` after its name), a file in SQLite (by default `app.hallpass.db` beside `app.db`).
@@ -333,7 +334,11 @@ impl Store for AuthjsStore {
     }
 
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {
-        let work = Migrate { dialect: &self.table.dialect, place: self.place.clone() };
+        let work = Migrate {
+            dialect: &self.table.dialect,
+            place: self.place.clone(),
+            hashes_tokens: self.table.hashes_tokens,
+        };
         self.pool.write(LONG_PATIENCE, &work).await
     }
 

@@ -507,6 +507,32 @@ async fn first_checks_at_once_agree_on_the_id() {
     }
 }
 
+/// The statement of hallpass-authjs-adapter replaces each token of the application's table by its digest.
+#[tokio::test]
+async fn sessions_go_on_when_tokens_become_digests() {
+    for (layout, digest) in [
+        ("prisma.postgres", "encode(sha256(convert_to(\"sessionToken\", 'UTF8')), 'hex')"),
+        ("prisma_classic.mysql", "SHA2(`sessionToken`, 256)"),
+    ] {
+        let plain = Shared::new(layout, false).await;
+        let theirs = plain.application_signs_in(UUID, &plain.alice(), NOW.plus(30 * DAY)).await;
+        let ours = plain.sessions.create(SignIn::new(plain.alice())).await.unwrap();
+        let ended = plain.sessions.create(SignIn::new(plain.alice())).await.unwrap();
+        assert!(plain.sessions.end(&ended.token).await.unwrap());
+        let before = plain.live(&theirs).await.id;
+        let column = plain.application.q("sessionToken");
+        assert_eq!(plain.application.run(&format!("UPDATE {} SET {column} = {digest}", plain.table())).await, 2);
+
+        let store: Arc<dyn Store> = Arc::new(plain.application.store(options(true)).await);
+        let sessions = Sessions::builder(store).clock(plain.clock.clone()).build().unwrap();
+        for (token, id) in [(&theirs, before), (&ours.token, ours.session.id)] {
+            let Validation::Live { session, .. } = sessions.validate(token).await.unwrap() else { panic!("{layout}") };
+            assert_eq!(session.id, id, "{layout}");
+        }
+        assert!(matches!(sessions.validate(&ended.token).await.unwrap(), Validation::Invalid(Invalid::Ended(_))));
+    }
+}
+
 /// A stored digest is no credential, and a table of tokens is none of digests.
 #[tokio::test]
 async fn a14_what_the_table_holds_of_a_token_does_not_open_it() {

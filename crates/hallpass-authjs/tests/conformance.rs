@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use common::Application;
 use common::with_users::WithUsers;
+use hallpass_conformance::{CASES, HISTORIES, SHARED_CASES, bounded, property_test};
 use hallpass_core::Store;
 
 /// Handles on one new database with the tables of a layout, `plain` where the table holds tokens.
@@ -47,24 +48,46 @@ mod drizzle_on_sqlite {
     hallpass_conformance::shared_store_tests!(fresh_handles);
 }
 
-/// Digests, moments with a time zone. One handle here and several on the other server: the statements of both are the same, and each commit waits for a disk.
-mod kysely_on_postgres {
-    use super::*;
+/// The cases that take longest: on a server each of their thousands of commits waits for a disk. They run on SQLite above, by the same statements, and on the servers as part of the
+/// long runs.
+const LONG: [&str; 4] = ["storms::", "resurrection::", "visibility::", "revoke::two_thousand"];
 
-    async fn fresh_store() -> Arc<dyn Store> {
-        handles("kysely.postgres", false, 1).await.pop().unwrap()
+/// Every case, or all but the longest, one after the other.
+async fn cases(layout: &'static str, with_long: bool) {
+    let chosen = |name: &str| with_long || !LONG.iter().any(|long| name.starts_with(long));
+    let alone = CASES.iter().filter(|case| chosen(case.name));
+    for case in alone {
+        let store = handles(layout, false, 1).await.pop().unwrap();
+        bounded(case.name, (case.run)(store)).await;
     }
+    for case in SHARED_CASES.iter().filter(|case| chosen(case.name)) {
+        bounded(case.name, (case.run)(handles(layout, false, case.handles).await)).await;
+    }
+}
 
-    hallpass_conformance::store_tests!(fresh_store);
+/// Digests, moments with a time zone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kysely_on_postgres() {
+    cases("kysely.postgres", false).await;
 }
 
 /// Digests, moments without a time zone.
-mod prisma_on_mysql {
-    use super::*;
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn prisma_on_mysql() {
+    cases("prisma.mysql", false).await;
+}
 
-    async fn fresh_handles(n: usize) -> Vec<Arc<dyn Store>> {
-        handles("prisma.mysql", false, n).await
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "minutes: part of ./test soak"]
+async fn every_case_on_the_servers() {
+    for layout in ["kysely.postgres", "prisma.mysql"] {
+        cases(layout, true).await;
     }
+}
 
-    hallpass_conformance::shared_store_tests!(fresh_handles);
+#[test]
+#[ignore = "minutes: part of ./test soak"]
+fn histories_on_the_servers() {
+    property_test(async || handles("kysely.postgres", false, 1).await.pop().unwrap(), HISTORIES);
+    property_test(async || handles("prisma.mysql", false, 1).await.pop().unwrap(), HISTORIES);
 }
