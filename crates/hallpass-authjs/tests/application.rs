@@ -485,6 +485,36 @@ async fn past_its_absolute_timeout_the_sweeper_deletes_what_the_application_exte
     }
 }
 
+/// The application extends between hallpass's reading and its write, which waits for the application's commit: what was written there stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_by_the_application_is_not_written_over() {
+    let shared = Shared::new("prisma.postgres", false).await;
+    let token = shared.application_signs_in(UUID, &shared.alice(), NOW.plus(30 * DAY)).await;
+    let session = shared.live(&token).await;
+    shared.clock.advance(2 * DAY);
+    let now = shared.clock_now();
+    shared.application.run("BEGIN").await;
+    shared.application_extends(UUID, now.plus(40 * DAY)).await;
+    let renewal = Renewal {
+        id: session.id,
+        token_hash: token.digest(),
+        now,
+        due_before: now,
+        idle_expires_at: now.plus(30 * DAY),
+    };
+    let store = Arc::clone(&shared.store);
+    let renewing = tokio::spawn(async move { store.renew(&renewal).await });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let mut looks = 0;
+    while shared.application.texts(waits).await != ["1"] {
+        looks += 1;
+        assert!(looks < 10_000 && !renewing.is_finished(), "the extension waits for the application's commit");
+    }
+    shared.application.run("COMMIT").await;
+    assert_eq!(renewing.await.unwrap().unwrap(), Renewed::NotDue);
+    assert_eq!(shared.live(&token).await.idle_expires_at, now.plus(40 * DAY));
+}
+
 /// Sixteen requests with a session that hallpass has not seen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn first_checks_at_once_agree_on_the_id() {
