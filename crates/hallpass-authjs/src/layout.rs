@@ -75,11 +75,15 @@ pub struct Layout {
     pub sessions: String,
     /// The table of users.
     pub users: String,
+    /// The table of accounts at providers that users sign in with; `None` where there is none, or several that could be it.
+    pub accounts: Option<String>,
     /// How `expires` is kept.
     pub expires: Expires,
     /// Whether a user's id is a number there. A session's `userId` is of the same kind.
     pub has_numbered_users: bool,
     pub(crate) table: Table,
+    users_table: Table,
+    accounts_table: Option<Table>,
 }
 
 /// Why a database is none of Auth.js's, or one that hallpass must not touch.
@@ -135,6 +139,7 @@ const OF_A_SESSION: [&str; 3] = ["sessionToken", "userId", "expires"];
 /// What a writer can fill beside that.
 const FILLED: [&str; 3] = ["id", "createdAt", "updatedAt"];
 const OF_A_USER: [&str; 4] = ["id", "name", "email", "image"];
+const OF_AN_ACCOUNT: [&str; 4] = ["userId", "type", "provider", "providerAccountId"];
 
 impl Layout {
     /// Finds the tables of sessions and users.
@@ -168,16 +173,42 @@ impl Layout {
             return Err(Unrecognised::RequiredColumn { table, column });
         }
         let expires = expires(catalogue.engine, table)?;
+        let accounts = accounts(catalogue, users);
         Ok(Self {
             engine: catalogue.engine,
             maker: maker(catalogue.engine, table, expires),
             sessions: table.name.clone(),
             users: users.name.clone(),
+            accounts: accounts.map(|accounts| accounts.name.clone()),
             expires,
             has_numbered_users: has_numbered_users(catalogue.engine, table, users)?,
             table: table.clone(),
+            users_table: users.clone(),
+            accounts_table: accounts.cloned(),
         })
     }
+
+    /// The columns and keys of the table of users.
+    #[must_use]
+    pub const fn users_table(&self) -> &Table {
+        &self.users_table
+    }
+
+    /// The columns and keys of the table of accounts at providers.
+    #[must_use]
+    pub const fn accounts_table(&self) -> Option<&Table> {
+        self.accounts_table.as_ref()
+    }
+}
+
+/// The table of accounts at providers, which is told from others by its columns and by the users that it refers to.
+fn accounts<'c>(catalogue: &'c Catalogue, users: &Table) -> Option<&'c Table> {
+    let is_one = |table: &&Table| {
+        OF_AN_ACCOUNT.iter().all(|column| table.column(column).is_some())
+            && table.foreign_keys.iter().filter(|key| key.column == "userId").all(|key| key.table == users.name)
+    };
+    let mut found = catalogue.tables.iter().filter(is_one);
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// Whether a row takes a value there that only its application can give.

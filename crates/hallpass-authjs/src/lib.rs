@@ -45,4 +45,4 @@ mod table;
 pub use catalogue::{Catalogue, Column, Engine, ForeignKey, Index, Table};
 pub use layout::{Expires, Layout, Maker, Unrecognised};
 pub use shortcomings::Shortcoming;
-pub use store::{AuthjsOptions, AuthjsStore};
+pub use store::{AuthjsOptions, AuthjsStore, Side};

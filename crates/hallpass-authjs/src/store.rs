@@ -34,6 +34,30 @@ use crate::table::Table;
 /// Where hallpass's own tables lie if nobody says otherwise: a schema of this name in PostgreSQL.
 const SIDE: &str = "hallpass";
 
+/// Where hallpass's own tables lie beside those of an application ([`AuthjsOptions::side`]), for programs that keep more there than sessions.
+#[derive(Debug)]
+pub struct Side;
+
+impl Side {
+    /// The file beside an application's.
+    #[must_use]
+    pub fn file(application: &Path, chosen: Option<&str>) -> PathBuf {
+        chosen.map_or_else(|| application.with_extension("hallpass.db"), PathBuf::from)
+    }
+
+    /// The schema in a database of PostgreSQL.
+    #[must_use]
+    pub fn schema(chosen: Option<&str>) -> String {
+        chosen.unwrap_or(SIDE).to_owned()
+    }
+
+    /// The database beside an application's, on its server of MariaDB or MySQL.
+    #[must_use]
+    pub fn database(application: &str, chosen: Option<&str>) -> String {
+        chosen.map_or_else(|| format!("{application}_hallpass"), str::to_owned)
+    }
+}
+
 /// How an Auth.js database is used.
 #[derive(Debug, Clone)]
 pub struct AuthjsOptions {
@@ -84,7 +108,7 @@ impl AuthjsStore {
     /// [`StoreError::Unavailable`] when there is no such file; [`StoreError::Corrupt`] when it has no tables of Auth.js, with what was found;
     /// [`StoreError::NotWritable`], [`StoreError::TooNew`] as for every store.
     pub async fn open_sqlite(path: &Path, options: AuthjsOptions) -> Result<Self, StoreError> {
-        let beside = options.side.as_ref().map_or_else(|| path.with_extension("hallpass.db"), PathBuf::from);
+        let beside = Side::file(path, options.side.as_deref());
         let file = Arc::new(sqlite::File::new(path, beside));
         let reader = Arc::clone(&file);
         let read = tokio::task::spawn_blocking(move || {
@@ -114,7 +138,7 @@ impl AuthjsStore {
         };
         let catalogue = in_time(server.place(), reading).await?;
         let layout = recognise(&catalogue, server.place())?;
-        let side = options.side.clone().unwrap_or_else(|| SIDE.to_owned());
+        let side = Side::schema(options.side.as_deref());
         let place = format!("CREATE SCHEMA IF NOT EXISTS {}", Engine::Postgres.quoted(&side));
         let dialect = Dialect::new(layout, Some(schema), &side);
         Self::begin(dialect, server, options, Some(place)).await
@@ -135,7 +159,7 @@ impl AuthjsStore {
         };
         let catalogue = in_time(server.place(), reading).await?;
         let layout = recognise(&catalogue, server.place())?;
-        let side = options.side.clone().unwrap_or_else(|| format!("{database}_hallpass"));
+        let side = Side::database(&database, options.side.as_deref());
         let place = format!("CREATE DATABASE IF NOT EXISTS {}", Engine::Mysql.quoted(&side));
         let dialect = Dialect::new(layout, Some(&database), &side);
         Self::begin(dialect, server, options, Some(place)).await

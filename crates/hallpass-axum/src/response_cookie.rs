@@ -26,7 +26,9 @@ pub enum CookieName {
 }
 
 impl CookieName {
-    const fn of(self, secure: bool) -> &'static str {
+    /// The cookie's name for an origin that is https (`secure`) or http.
+    #[must_use]
+    pub const fn of(self, secure: bool) -> &'static str {
         match (self, secure) {
             (Self::Own, true) => SECURE_NAME,
             (Self::Own, false) => PLAIN_NAME,

@@ -11,6 +11,7 @@
 //! sessions of this user must end". It goes away only when they have ended, and whoever finds it
 //! (the command, the running server, the next start) finishes the work; see [`crate::session_ends`].
 
+pub mod authjs;
 pub mod copy;
 mod email;
 mod identities;
@@ -70,16 +71,18 @@ impl fmt::Display for AccountId {
 pub struct Account {
     /// Never used again, also after deletion.
     pub id: AccountId,
-    /// Normalised.
-    pub email: Email,
+    /// Normalised. `None`: the account has none that could be one; only users of Auth.js may be without.
+    pub email: Option<Email>,
     /// For people to read. May hold any text that other programs stored; escape it where it is shown.
     pub name: String,
+    /// Address of a picture, as a provider told it to Auth.js. Any text.
+    pub image: Option<String>,
     /// May see and end everybody's sessions.
     pub operator: bool,
     /// Set: the account cannot sign in, since this time (milliseconds since the epoch).
     pub disabled_at: Option<i64>,
-    /// Milliseconds since the epoch.
-    pub created_at: i64,
+    /// Milliseconds since the epoch. `None`: another program made it, and did not say when.
+    pub created_at: Option<i64>,
     /// Goes up by one with each new password. A sign-in that began under another version is void.
     pub credentials_version: u32,
     /// `None`: the account has no password and cannot use the password form.
@@ -133,6 +136,18 @@ pub enum Adopted {
 }
 
 impl Account {
+    /// The email address, or nothing.
+    #[must_use]
+    pub fn email_text(&self) -> &str {
+        self.email.as_ref().map_or("", Email::as_str)
+    }
+
+    /// What to call it in a message: its email address, or else its id.
+    #[must_use]
+    pub fn known_as(&self) -> &str {
+        self.email.as_ref().map_or(self.id.as_str(), Email::as_str)
+    }
+
     /// Whether this one knows something that `other`, the same account elsewhere, does not: a newer password, or that it is disabled.
     pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
         self.credentials_version > other.credentials_version

@@ -240,7 +240,7 @@ async fn session_body(site: &Site, handle: &SessionHandle) -> Response {
         Ok(Some(account)) => data(
             StatusCode::OK,
             &json!({
-                "user": { "name": account.name, "email": account.email.as_str(), "image": null },
+                "user": { "name": account.name, "email": account.email.as_ref().map(|email| email.as_str()), "image": account.image },
                 "expires": rfc3339(session.idle_expires_at),
             }),
         ),

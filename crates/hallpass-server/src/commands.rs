@@ -1,6 +1,5 @@
 //! What the commands do, apart from where their parts come from.
 
-mod authjs;
 pub mod cleanup;
 pub mod copy;
 pub mod doctor;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
+use hallpass_authjs::{AuthjsOptions, AuthjsStore};
 use hallpass_core::store::Filter;
-use hallpass_core::{Actor, EndReason, Pepper, Sessions, Store, StoreError, SweepSettings, UserId};
+use hallpass_core::{Actor, Class, EndReason, Pepper, Sessions, Store, StoreError, SweepSettings, UserId};
 use hallpass_mysql::{MysqlOptions, MysqlStore};
 use hallpass_postgres::{PostgresOptions, PostgresStore};
 use hallpass_redis::{RedisOptions, RedisStore};
@@ -14,10 +15,11 @@ use hallpass_sqlite::{SqliteOptions, SqliteStore};
 use secrecy::ExposeSecret as _;
 
 use crate::accounts::sqlite::SqliteAccounts;
-use crate::accounts::{AccountId, Accounts, AccountsError, mysql, postgres};
+use crate::accounts::{AccountId, Accounts, AccountsError, authjs, mysql, postgres};
+use crate::authjs_catalogue;
 use crate::password::Passwords;
 use crate::session_ends::{EndFailed, EndSessions};
-use crate::settings::{Database, RedisDatabase, Settings, SqlDatabase};
+use crate::settings::{AccountsDatabase, Database, RedisDatabase, Settings, SqlDatabase};
 
 /// Sessions and accounts over the configured databases.
 #[derive(Debug, Clone)]
@@ -37,8 +39,8 @@ impl Engine {
     /// When a database cannot be opened or reached, belongs to a newer program, or the policy contradicts itself. The text names the
     /// file, or host, port and database, and the fix.
     pub async fn open(settings: &Settings) -> Result<Self> {
-        let store = open_store(&settings.database, settings.ended_retention).await?;
-        let accounts = open_accounts(&settings.accounts).await?;
+        let store = open_store(&settings.database, settings).await?;
+        let accounts = open_accounts(&settings.accounts, settings).await?;
         let policies = settings.policy.policies().context("setting policy")?;
         let sweep = SweepSettings {
             interval: settings.sweep_interval,
@@ -57,11 +59,11 @@ impl Engine {
     }
 }
 
-/// Opens the sessions' database, creating and migrating it as needed. Ended sessions stay there for at least `ended_retention`.
+/// Opens the sessions' database, creating and migrating it as needed. Ended sessions stay there for at least the retention of the settings.
 ///
 /// # Errors
 /// When it cannot be opened or reached, or belongs to a newer program.
-pub async fn open_store(database: &Database, ended_retention: Duration) -> Result<Arc<dyn Store>> {
+pub async fn open_store(database: &Database, settings: &Settings) -> Result<Arc<dyn Store>> {
     let opened: Result<Arc<dyn Store>, StoreError> = match database {
         Database::Sql(SqlDatabase::Sqlite(path)) => {
             SqliteStore::open(path, SqliteOptions::default()).await.map(|store| Arc::new(store) as _)
@@ -73,8 +75,22 @@ pub async fn open_store(database: &Database, ended_retention: Duration) -> Resul
             MysqlStore::connect(url.expose(), MysqlOptions::default()).await.map(|store| Arc::new(store) as _)
         }
         Database::Redis(redis) => {
-            let options = redis_options(redis, ended_retention)?;
+            let options = redis_options(redis, settings.ended_retention)?;
             RedisStore::open_at(redis.location.clone(), options).await.map(|store| Arc::new(store) as _)
+        }
+        Database::Authjs(authjs) => {
+            let policies = settings.policy.policies().context("setting policy")?;
+            let options = AuthjsOptions {
+                hashes_tokens: authjs.hashes_tokens,
+                side: authjs.side.clone(),
+                ..AuthjsOptions::of(policies.of(&Class::WEB))
+            };
+            let opened = match &authjs.tables {
+                SqlDatabase::Sqlite(path) => AuthjsStore::open_sqlite(path, options).await,
+                SqlDatabase::Postgres(url) => AuthjsStore::connect_postgres(url.expose(), options).await,
+                SqlDatabase::Mysql(url) => AuthjsStore::connect_mysql(url.expose(), options).await,
+            };
+            opened.map(|store| Arc::new(store) as _)
         }
     };
     opened.with_context(|| format!("cannot open {database}"))
@@ -99,15 +115,23 @@ fn redis_options(redis: &RedisDatabase, ended_retention: Duration) -> Result<Red
 ///
 /// # Errors
 /// When it cannot be opened or reached, or belongs to a newer program.
-pub async fn open_accounts(database: &SqlDatabase) -> Result<Arc<dyn Accounts>> {
+pub async fn open_accounts(database: &AccountsDatabase, settings: &Settings) -> Result<Arc<dyn Accounts>> {
     let opened: Result<Arc<dyn Accounts>, AccountsError> = match database {
-        SqlDatabase::Sqlite(path) => {
+        AccountsDatabase::Own(SqlDatabase::Sqlite(path)) => {
             let path = path.clone();
             let opening = tokio::task::spawn_blocking(move || SqliteAccounts::open(&path)).await;
             opening.context("opening the accounts was interrupted")?.map(|accounts| Arc::new(accounts) as _)
         }
-        SqlDatabase::Postgres(url) => postgres::connect(url.expose()).await.map(|accounts| Arc::new(accounts) as _),
-        SqlDatabase::Mysql(url) => mysql::connect(url.expose()).await.map(|accounts| Arc::new(accounts) as _),
+        AccountsDatabase::Own(SqlDatabase::Postgres(url)) => {
+            postgres::connect(url.expose()).await.map(|accounts| Arc::new(accounts) as _)
+        }
+        AccountsDatabase::Own(SqlDatabase::Mysql(url)) => {
+            mysql::connect(url.expose()).await.map(|accounts| Arc::new(accounts) as _)
+        }
+        AccountsDatabase::Authjs(database) => {
+            let catalogue = authjs_catalogue::read(&database.tables).await?;
+            authjs::open(database, &catalogue, &settings.providers).await.map(|accounts| Arc::new(accounts) as _)
+        }
     };
     opened.with_context(|| format!("cannot open the accounts in {database}"))
 }

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod app;
 mod auth;
+mod authjs_catalogue;
 pub mod cli;
 pub mod commands;
 pub mod engine;

@@ -4,6 +4,7 @@
 //! [`Settings`] the high half (values that can be used). This is the only module that reads the
 //! environment.
 
+mod authjs_database;
 mod database;
 pub mod definition;
 mod error;
@@ -23,7 +24,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-pub use self::database::{Database, DatabaseUrl, RedisDatabase, SqlDatabase};
+pub use self::authjs_database::AuthjsDatabase;
+pub use self::database::{AccountsDatabase, Database, DatabaseUrl, RedisDatabase, SqlDatabase};
 pub use self::definition::{add_flags, markdown};
 pub use self::error::{Origin, SettingsError};
 pub use self::policy::{ClassOverride, PolicySettings, SessionLimit};
@@ -76,7 +78,7 @@ pub struct Settings {
     /// Sessions.
     pub database: Database,
     /// Accounts.
-    pub accounts: SqlDatabase,
+    pub accounts: AccountsDatabase,
     /// Bearer secret of the cleanup endpoint. `None`: the endpoint does not exist.
     pub cron_secret: Option<SecretString>,
     /// Bearer secret of `/metrics`. `None`: the endpoint does not exist.
@@ -134,7 +136,7 @@ impl Settings {
         let public_url = read.get("public_url", values::origin)?;
         check_transport(sources, public_url.as_ref(), listen, insecure_http)?;
         let database = read.or("database_url", Database::parse, Database::default)?;
-        let accounts = read.or("accounts_url", SqlDatabase::parse, || database.for_accounts())?;
+        let accounts = read.or("accounts_url", |text| of_accounts(text, &database), || database.for_accounts())?;
         let log = read.or(
             "log",
             |text| match tracing_subscriber::EnvFilter::try_new(text) {
@@ -325,6 +327,17 @@ fn choice(settings: &[definition::Setting], key: &str, text: &str) -> Problem {
         })
         .unwrap_or_default();
     (format!("{text:?} is none of its words"), format!("use one of: {words}"))
+}
+
+/// Where accounts shall be that are not beside the sessions.
+fn of_accounts(text: &str, sessions: &Database) -> Result<AccountsDatabase, Problem> {
+    if matches!(sessions, Database::Authjs(_)) {
+        return Err((
+            "with an Auth.js database the accounts are its users".to_owned(),
+            "leave accounts_url (HALLPASS_ACCOUNTS_URL) out".to_owned(),
+        ));
+    }
+    SqlDatabase::parse(text).map(AccountsDatabase::Own)
 }
 
 /// The database that a command's own flag names: `--NAME URL`, or `--NAME-file PATH` with the URL in a file.

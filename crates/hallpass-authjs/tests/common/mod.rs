@@ -19,7 +19,9 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// The tables that an adapter's documents say.
 pub(crate) fn ddl(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/layouts").join(format!("{name}.sql"));
+    // From the tests of the server too.
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../hallpass-authjs/tests/layouts").join(format!("{name}.sql"));
     std::fs::read_to_string(path).unwrap()
 }
 

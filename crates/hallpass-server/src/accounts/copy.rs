@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{Account, AccountId, Accounts, AccountsError, Adopted, Email, Linked, MAX_PAGE};
+use super::{Account, AccountId, Accounts, AccountsError, Adopted, Linked, MAX_PAGE};
 
 /// What a copy did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +43,7 @@ pub enum AccountsCopyError {
     Newer(AccountId),
     /// Two accounts with one address.
     #[error("the target has another account with the address {0}; remove one of the two with `hallpass user delete`")]
-    EmailTaken(Email),
+    EmailTaken(String),
     /// An identity of the account is another account's there.
     #[error(
         "an identity of the account {0} is linked to another account in the target; remove that one with `hallpass user delete`, or copy into a database that no program uses yet"
@@ -100,7 +100,7 @@ pub async fn copy(
                     }
                     Adopted::Present => copied.present += 1,
                     Adopted::Newer => return Err(AccountsCopyError::Newer(account.id.clone())),
-                    Adopted::EmailTaken => return Err(AccountsCopyError::EmailTaken(account.email.clone())),
+                    Adopted::EmailTaken => return Err(AccountsCopyError::EmailTaken(account.known_as().to_owned())),
                 }
             }
             copy_identities(from, to, &account.id).await?;

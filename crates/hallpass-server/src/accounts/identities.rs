@@ -25,8 +25,8 @@ pub struct LinkedIdentity {
     pub provider: String,
     /// Its email address when it was linked, for people to recognise it by. Decides nothing.
     pub email: Option<String>,
-    /// Milliseconds since the epoch.
-    pub created_at: i64,
+    /// Milliseconds since the epoch; `None` where nobody kept it.
+    pub created_at: Option<i64>,
 }
 
 /// What became of a request to link an identity.

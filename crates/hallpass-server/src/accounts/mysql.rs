@@ -9,6 +9,7 @@ mod migrations;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hallpass_authjs::Engine;
 use hallpass_mysql::Address;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row};
@@ -26,9 +27,19 @@ use super::{AccountsError, SqlAccounts};
 /// [`AccountsError::Unavailable`] otherwise; each names host, port and database, and never the password.
 pub async fn connect(url: &str) -> Result<SqlAccounts, AccountsError> {
     let address = Address::parse(url).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
-    let server = Server { failures: Failures::of(address.place()), address };
+    let server = Server { failures: Failures::of(address.place()), address, side: None };
     migrations::run(&server).await?;
     Ok(SqlAccounts::new(Arc::new(server)))
+}
+
+/// Connects to the same, with the accounts' tables in the database that `side` names by that of the URL; says which one the URL names.
+pub(super) async fn beside(url: &str, side: impl Fn(&str) -> String) -> Result<(String, Server), AccountsError> {
+    let address = Address::parse(url).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
+    let database = address.database().to_owned();
+    let side = Some(side(&database));
+    let server = Server { failures: Failures::of(address.place()), address, side };
+    migrations::run(&server).await?;
+    Ok((database, server))
 }
 
 /// The schema number of this program.
@@ -39,16 +50,25 @@ pub fn schema_version() -> u32 {
 
 /// One database, and how to reach it.
 #[derive(Debug)]
-struct Server {
+pub(super) struct Server {
     address: Address,
     failures: Failures,
+    /// The database of the accounts' tables, where it is another than the URL's.
+    side: Option<String>,
 }
 
 impl Server {
     async fn link(&self) -> Result<Link, Fault> {
         let connecting = self.address.connect(super::sql::SERVER_PATIENCE).await;
         let conn = connecting.map_err(|error| self.failures.explain(&error))?;
-        Ok(Link { conn, failures: self.failures.clone() })
+        let mut link = Link { conn, failures: self.failures.clone() };
+        if let Some(side) = &self.side {
+            // Texts are compared as the application's columns compare them; as bytes no index of theirs would find them.
+            link.statement("SET NAMES utf8mb4").await?;
+            link.statement(&format!("CREATE DATABASE IF NOT EXISTS {}", Engine::Mysql.quoted(side))).await?;
+            link.statement(&format!("USE {}", Engine::Mysql.quoted(side))).await?;
+        }
+        Ok(link)
     }
 }
 

@@ -31,9 +31,17 @@ use super::{AccountsError, SqlAccounts};
 /// [`AccountsError::Unavailable`] otherwise; each names host, port and database, and never the password.
 pub async fn connect(url: &str) -> Result<SqlAccounts, AccountsError> {
     let address = Address::parse(url).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
-    let connector = Server::new(&address)?;
+    let connector = Server::new(&address, address.schema().unwrap_or("public"))?;
     migrations::run(&connector).await?;
     Ok(SqlAccounts::new(Arc::new(connector)))
+}
+
+/// Connects to the same, with the accounts' tables in the schema `side`; says which schema the URL names.
+pub(super) async fn beside(url: &str, side: &str) -> Result<(String, Server), AccountsError> {
+    let address = Address::parse(url).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
+    let server = Server::new(&address, side)?;
+    migrations::run(&server).await?;
+    Ok((address.schema().unwrap_or("public").to_owned(), server))
 }
 
 /// The schema number of this program.
@@ -43,7 +51,7 @@ pub fn schema_version() -> u32 {
 }
 
 /// One database, and how to reach it.
-struct Server {
+pub(super) struct Server {
     place: String,
     schema: String,
     hosts: Vec<Config>,
@@ -60,10 +68,10 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    fn new(address: &Address) -> Result<Self, AccountsError> {
+    fn new(address: &Address, schema: &str) -> Result<Self, AccountsError> {
         let failures = Failures::of(address.place());
         let tls = address.tls().map_err(|error| failures.unavailable(&error.to_string()))?;
-        let schema = address.schema().unwrap_or("public").to_owned();
+        let schema = schema.to_owned();
         let (place, hosts) = (address.place().to_owned(), address.each_host());
         Ok(Self { place, schema, hosts, first: AtomicUsize::new(0), tls, failures })
     }

@@ -27,17 +27,17 @@ impl AccountRow {
         let Self { id, email, .. } = &self;
         let damaged = |what: &str| AccountsError::Damaged(format!("account {id} has a bad {what}"));
         Ok(Account {
-            email: Email::parse(email)
-                .ok()
-                .filter(|parsed| parsed.as_str() == email)
-                .ok_or_else(|| damaged("email"))?,
+            email: Some(
+                Email::parse(email).ok().filter(|parsed| parsed.as_str() == email).ok_or_else(|| damaged("email"))?,
+            ),
             credentials_version: u32::try_from(self.credentials_version)
                 .map_err(|_| damaged("version of its credentials"))?,
             id: AccountId::parse(id).ok_or_else(|| damaged("id"))?,
             name: self.name,
             operator: self.operator,
             disabled_at: self.disabled_at,
-            created_at: self.created_at,
+            created_at: Some(self.created_at),
+            image: None,
             password_hash: self.password_hash.map(PasswordHash::from_stored),
         })
     }
@@ -50,11 +50,12 @@ pub(super) fn new_account(new: NewAccount, now_ms: i64) -> Account {
     let id = Uuid::new_v7(Timestamp::from_unix(NoContext, ms / 1_000, nanos));
     Account {
         id: AccountId(id.hyphenated().to_string().into()),
-        email: new.email,
+        email: Some(new.email),
         name: new.name.as_str().to_owned(),
+        image: None,
         operator: new.operator,
         disabled_at: None,
-        created_at: now_ms,
+        created_at: Some(now_ms),
         credentials_version: 1,
         password_hash: new.password_hash,
     }

@@ -8,8 +8,10 @@
 
 pub(super) mod connection;
 mod identities;
+mod own_users;
 mod pool;
 mod provider_sessions;
+pub(super) mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +20,10 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::connection::{Columns, Connection, Connector, Fault, Value};
+use self::own_users::OwnUsers;
 use self::pool::Pool;
-use super::rows::{AccountRow, COLUMNS, SetupOffer, new_account, pending_end};
+use self::users::{Question, Users};
+use super::rows::{SetupOffer, new_account, pending_end};
 use super::{
     Account, AccountId, Accounts, AccountsError, Adopted, Created, Email, EndReason, FirstCreated, MAX_PAGE,
     NewAccount, PendingEnd, ServerSecret,
@@ -39,21 +43,6 @@ pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long bringing the schema up to date may take, waiting for another process included.
 pub(super) const MIGRATION_PATIENCE: Duration = Duration::from_secs(60);
 
-const EMAIL_OF_ANOTHER: &str = "SELECT 1 FROM hp.hallpass_account_users WHERE email = ? AND id <> ?";
-const INSERT: &str = "INSERT INTO hp.hallpass_account_users \
-    (id, email, name, operator, disabled_at, created_at, credentials_version, password_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-const UPDATE: &str = "UPDATE hp.hallpass_account_users SET email = ?, name = ?, operator = ?, disabled_at = ?, created_at = ?, \
-    credentials_version = ?, password_hash = ? WHERE id = ?";
-const LOCK_ACCOUNT: &str = "SELECT 1 FROM hp.hallpass_account_users WHERE id = ? FOR UPDATE";
-const ANY: &str = "SELECT 1 FROM hp.hallpass_account_users LIMIT 1";
-const COUNT: &str = "SELECT count(*) FROM hp.hallpass_account_users";
-const DISABLE: &str = "UPDATE hp.hallpass_account_users SET disabled_at = coalesce(disabled_at, ?) WHERE id = ?";
-const ENABLE: &str = "UPDATE hp.hallpass_account_users SET disabled_at = NULL WHERE id = ?";
-const SET_PASSWORD: &str = "UPDATE hp.hallpass_account_users SET password_hash = ?, credentials_version = credentials_version + 1 \
-    WHERE id = ?";
-const REHASH: &str = "UPDATE hp.hallpass_account_users SET password_hash = ? WHERE id = ? AND password_hash = ?";
-const DELETE: &str = "DELETE FROM hp.hallpass_account_users WHERE id = ?";
-const UNLINK_ALL: &str = "DELETE FROM hp.hallpass_account_identities WHERE account_id = ?";
 const LEAVE_END: &str = "INSERT INTO hp.hallpass_account_session_ends (user_id, reason, created_at) VALUES (?, ?, ?)";
 const PENDING_ENDS: &str =
     "SELECT number, user_id, reason FROM hp.hallpass_account_session_ends ORDER BY number LIMIT ?";
@@ -62,52 +51,91 @@ const SECRET: &str = "SELECT value FROM hp.hallpass_account_server_secrets WHERE
 const KEEP_SECRET: &str = "INSERT INTO hp.hallpass_account_server_secrets (name, value) VALUES (?, ?)";
 /// There is always one row, which the schema's first step made. Its lock lets one caller at a time offer a code or use it.
 const LOCK_SETUP: &str = "SELECT code_hash, expires_at FROM hp.hallpass_account_setup WHERE one = 1 FOR UPDATE";
-const SETUP_OF_NOBODY: &str = "SELECT code_hash, expires_at FROM hp.hallpass_account_setup \
-    WHERE one = 1 AND NOT EXISTS (SELECT 1 FROM hp.hallpass_account_users)";
+const SETUP: &str = "SELECT code_hash, expires_at FROM hp.hallpass_account_setup WHERE one = 1";
 const SET_SETUP: &str = "UPDATE hp.hallpass_account_setup SET code_hash = ?, expires_at = ? WHERE one = 1";
 
-/// Accounts in a database server; made by [`postgres::connect`](super::postgres::connect) and [`mysql::connect`](super::mysql::connect).
+/// Accounts in a database server, or in the database of an application with Auth.js; made by [`postgres::connect`](super::postgres::connect),
+/// [`mysql::connect`](super::mysql::connect) and [`authjs::open`](super::authjs::open).
 #[derive(Debug)]
 pub struct SqlAccounts {
     pool: Pool,
-    find: String,
-    find_by_email: String,
-    list: String,
+    users: Box<dyn Users>,
 }
 
 impl SqlAccounts {
     pub(super) fn new(connector: Arc<dyn Connector>) -> Self {
-        let select = format!("SELECT {COLUMNS} FROM hp.hallpass_account_users");
-        Self {
-            pool: Pool::new(connector),
-            find: format!("{select} WHERE id = ?"),
-            find_by_email: format!("{select} WHERE email = ?"),
-            list: format!("{select} WHERE id > ? ORDER BY id LIMIT ?"),
+        Self::with_users(connector, Box::new(OwnUsers))
+    }
+
+    pub(super) fn with_users(connector: Arc<dyn Connector>, users: Box<dyn Users>) -> Self {
+        Self { pool: Pool::new(connector), users }
+    }
+
+    /// The first account among rows that is the one asked for.
+    fn pick(&self, rows: &[Columns], is_it: impl Fn(&Account) -> bool) -> Result<Option<Account>, Fault> {
+        for row in rows {
+            let account = self.users.account(row)?;
+            if is_it(&account) {
+                return Ok(Some(account));
+            }
         }
+        Ok(None)
     }
 
     async fn by_id(&self, connection: &mut dyn Connection, id: &AccountId) -> Result<Option<Account>, Fault> {
-        let rows = connection.rows(&self.find, &[text(id.as_str())]).await?;
-        rows.first().map(account).transpose()
+        let Some(Question { sql, values }) = self.users.find(id) else { return Ok(None) };
+        self.pick(&connection.rows(&sql, &values).await?, |account| account.id == *id)
+    }
+
+    /// Keeps the user from being deleted or changed by us until the end. `false`: there is none.
+    async fn lock(&self, connection: &mut dyn Connection, id: &AccountId) -> Result<bool, Fault> {
+        let Some(Question { sql, values }) = self.users.lock(id) else { return Ok(false) };
+        let rows = connection.rows(&sql, &values).await?;
+        for row in &rows {
+            if row.text(0, "id")? == id.as_str() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// As [`SqlAccounts::lock`], for a change of what hallpass alone knows.
+    async fn lock_facts(&self, connection: &mut dyn Connection, id: &AccountId) -> Result<bool, Fault> {
+        if !self.lock(connection, id).await? {
+            return Ok(false);
+        }
+        self.users.keep_facts(connection, id).await?;
+        Ok(true)
+    }
+
+    async fn any(&self, connection: &mut dyn Connection) -> Result<bool, Fault> {
+        Ok(!connection.rows(&self.users.any(), &[]).await?.is_empty())
+    }
+
+    async fn email_is_of_another(&self, connection: &mut dyn Connection, account: &Account) -> Result<bool, Fault> {
+        let Some(email) = &account.email else { return Ok(false) };
+        let of_another = |other: &Account| other.email.as_ref() == Some(email) && other.id != account.id;
+        for Question { sql, values } in self.users.find_by_email(email) {
+            let rows = connection.rows(&sql, &values).await?;
+            if self.pick(&rows, of_another)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Changes one of the facts of a user who is there.
+    fn set_fact(&self, assignment: &str, condition: &str) -> String {
+        format!("UPDATE {} SET {assignment} WHERE {condition}", self.users.facts())
     }
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-fn account(row: &Columns) -> Result<Account, Fault> {
-    let columns = AccountRow {
-        id: row.text(0, "id")?,
-        email: row.text(1, "email")?,
-        name: row.text(2, "name")?,
-        operator: row.boolean(3, "operator")?,
-        disabled_at: row.optional_integer(4, "disabled_at")?,
-        created_at: row.integer(5, "created_at")?,
-        credentials_version: row.integer(6, "credentials_version")?,
-        password_hash: row.optional_text(7, "password_hash")?,
-    };
-    Ok(columns.account()?)
+pub(super) fn optional(value: Option<&str>) -> Value {
+    value.map_or(Value::Null, text)
 }
 
 fn offer(row: &Columns) -> Result<SetupOffer, Fault> {
@@ -115,46 +143,12 @@ fn offer(row: &Columns) -> Result<SetupOffer, Fault> {
 }
 
 /// Waits for whoever offers or uses a code, and keeps others from it until the transaction ends.
-async fn lock_setup(connection: &mut dyn Connection) -> Result<SetupOffer, Fault> {
+pub(super) async fn lock_setup(connection: &mut dyn Connection) -> Result<SetupOffer, Fault> {
     let rows = connection.rows(LOCK_SETUP, &[]).await?;
     let row = rows.first().ok_or_else(|| {
         AccountsError::Damaged(String::from("hallpass_account_setup has lost its row; restore a backup"))
     })?;
     offer(row)
-}
-
-async fn any(connection: &mut dyn Connection) -> Result<bool, Fault> {
-    Ok(!connection.rows(ANY, &[]).await?.is_empty())
-}
-
-async fn email_is_of_another(connection: &mut dyn Connection, account: &Account) -> Result<bool, Fault> {
-    let values = [text(account.email.as_str()), text(account.id.as_str())];
-    Ok(!connection.rows(EMAIL_OF_ANOTHER, &values).await?.is_empty())
-}
-
-async fn insert(connection: &mut dyn Connection, account: &Account) -> Result<(), Fault> {
-    let [email, name, operator, disabled_at, created_at, version, hash] = columns(account);
-    let values = [text(account.id.as_str()), email, name, operator, disabled_at, created_at, version, hash];
-    connection.write(INSERT, &values).await.map(drop)
-}
-
-async fn update(connection: &mut dyn Connection, account: &Account) -> Result<(), Fault> {
-    let [email, name, operator, disabled_at, created_at, version, hash] = columns(account);
-    let values = [email, name, operator, disabled_at, created_at, version, hash, text(account.id.as_str())];
-    connection.write(UPDATE, &values).await.map(drop)
-}
-
-/// All but the id.
-fn columns(account: &Account) -> [Value; 7] {
-    [
-        text(account.email.as_str()),
-        text(&account.name),
-        Value::Boolean(account.operator),
-        account.disabled_at.map_or(Value::NoInteger, Value::Integer),
-        Value::Integer(account.created_at),
-        Value::Integer(account.credentials_version.into()),
-        account.password_hash.as_ref().map_or(Value::Null, |hash| text(hash.expose())),
-    ]
 }
 
 async fn leave_end(
@@ -171,20 +165,20 @@ async fn leave_end(
 #[async_trait]
 impl Accounts for SqlAccounts {
     async fn create(&self, new: NewAccount, now_ms: i64) -> Result<Created, AccountsError> {
-        let created = new_account(new, now_ms);
-        let account = &created;
+        let account = &new_account(new, now_ms);
         let inserted = self.pool.write(|connection| {
             Box::pin(async move {
+                self.users.take_turn(connection).await?;
                 // Usually the answer; two at once are told apart by the unique key.
-                if email_is_of_another(connection, account).await? {
-                    return Ok(false);
+                if self.email_is_of_another(connection, account).await? {
+                    return Ok(None);
                 }
-                insert(connection, account).await.map(|()| true)
+                self.users.insert(connection, account).await.map(Some)
             })
         });
         match inserted.await {
-            Ok(true) => Ok(Created::Account(created)),
-            Ok(false) | Err(Fault::Duplicate) => Ok(Created::Duplicate),
+            Ok(Some(created)) => Ok(Created::Account(created)),
+            Ok(None) | Err(Fault::Duplicate) => Ok(Created::Duplicate),
             Err(fault) => Err(fault.into()),
         }
     }
@@ -193,7 +187,7 @@ impl Accounts for SqlAccounts {
         let adopted = self.pool.write(|connection| {
             Box::pin(async move {
                 // So that nobody changes it between the look and the write.
-                connection.rows(LOCK_ACCOUNT, &[text(account.id.as_str())]).await?;
+                self.lock(connection, &account.id).await?;
                 let there = self.by_id(connection, &account.id).await?;
                 if there.as_ref() == Some(account) {
                     return Ok(Adopted::Present);
@@ -201,13 +195,13 @@ impl Accounts for SqlAccounts {
                 if there.as_ref().is_some_and(|there| there.is_newer_than(account)) {
                     return Ok(Adopted::Newer);
                 }
-                if email_is_of_another(connection, account).await? {
+                if self.email_is_of_another(connection, account).await? {
                     return Ok(Adopted::EmailTaken);
                 }
                 if there.is_none() {
-                    return insert(connection, account).await.map(|()| Adopted::Created);
+                    return self.users.insert(connection, account).await.map(|_| Adopted::Created);
                 }
-                update(connection, account).await.map(|()| Adopted::Updated)
+                self.users.overwrite(connection, account).await.map(|()| Adopted::Updated)
             })
         });
         match adopted.await {
@@ -219,23 +213,36 @@ impl Accounts for SqlAccounts {
     }
 
     async fn find(&self, id: &AccountId) -> Result<Option<Account>, AccountsError> {
-        let rows = self.pool.read(&self.find, &[text(id.as_str())]).await?;
-        Ok(rows.first().map(account).transpose()?)
+        let Some(Question { sql, values }) = self.users.find(id) else { return Ok(None) };
+        Ok(self.pick(&self.pool.read(&sql, &values).await?, |account| account.id == *id)?)
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, AccountsError> {
-        let rows = self.pool.read(&self.find_by_email, &[text(email.as_str())]).await?;
-        Ok(rows.first().map(account).transpose()?)
+        let mut found = Vec::new();
+        for Question { sql, values } in self.users.find_by_email(email) {
+            for row in self.pool.read(&sql, &values).await? {
+                found.extend(Some(self.users.account(&row)?).filter(|account| account.email.as_ref() == Some(email)));
+            }
+            if !found.is_empty() {
+                break;
+            }
+        }
+        if found.len() > 1 {
+            // Whoever signs in by it would be either of them.
+            tracing::warn!(target: "hallpass", users = found.len(), user.email = ?email.as_str(), "several users have one email address, which names none of them until that is mended");
+            return Ok(None);
+        }
+        Ok(found.pop())
     }
 
     async fn list(&self, after: Option<&AccountId>, limit: u16) -> Result<Vec<Account>, AccountsError> {
-        let after = text(after.map_or("", AccountId::as_str));
-        let rows = self.pool.read(&self.list, &[after, Value::Integer(limit.min(MAX_PAGE).into())]).await?;
-        Ok(rows.iter().map(account).collect::<Result<_, _>>()?)
+        let Some(Question { sql, values }) = self.users.list(after, limit.min(MAX_PAGE)) else { return Ok(Vec::new()) };
+        let rows = self.pool.read(&sql, &values).await?;
+        Ok(rows.iter().map(|row| self.users.account(row)).collect::<Result<_, _>>()?)
     }
 
     async fn count(&self) -> Result<u64, AccountsError> {
-        let rows = self.pool.read(COUNT, &[]).await?;
+        let rows = self.pool.read(&self.users.count(), &[]).await?;
         let count = rows.first().map_or(Ok(0), |row| row.integer(0, "count"))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
@@ -243,10 +250,11 @@ impl Accounts for SqlAccounts {
     async fn disable(&self, id: &AccountId, now_ms: i64) -> Result<Option<Account>, AccountsError> {
         let disabled = self.pool.write(|connection| {
             Box::pin(async move {
-                let values = [Value::Integer(now_ms), text(id.as_str())];
-                if connection.write(DISABLE, &values).await? == 0 {
+                if !self.lock_facts(connection, id).await? {
                     return Ok(None);
                 }
+                let sql = self.set_fact("disabled_at = coalesce(disabled_at, ?)", "id = ?");
+                connection.write(&sql, &[Value::Integer(now_ms), text(id.as_str())]).await?;
                 leave_end(connection, id, EndReason::UserDisabled, now_ms).await?;
                 self.by_id(connection, id).await
             })
@@ -257,7 +265,7 @@ impl Accounts for SqlAccounts {
     async fn enable(&self, id: &AccountId) -> Result<Option<Account>, AccountsError> {
         let enabled = self.pool.write(|connection| {
             Box::pin(async move {
-                connection.write(ENABLE, &[text(id.as_str())]).await?;
+                connection.write(&self.set_fact("disabled_at = NULL", "id = ?"), &[text(id.as_str())]).await?;
                 self.by_id(connection, id).await
             })
         });
@@ -273,10 +281,12 @@ impl Accounts for SqlAccounts {
         let hash = &hash;
         let changed = self.pool.write(|connection| {
             Box::pin(async move {
-                let values = [text(hash.expose()), text(id.as_str())];
-                if connection.write(SET_PASSWORD, &values).await? == 0 {
+                if !self.lock_facts(connection, id).await? {
                     return Ok(None);
                 }
+                let assignment = "password_hash = ?, credentials_version = credentials_version + 1";
+                let values = [text(hash.expose()), text(id.as_str())];
+                connection.write(&self.set_fact(assignment, "id = ?"), &values).await?;
                 leave_end(connection, id, EndReason::CredentialsChanged, now_ms).await?;
                 self.by_id(connection, id).await
             })
@@ -289,7 +299,7 @@ impl Accounts for SqlAccounts {
         let changed = self.pool.write(|connection| {
             Box::pin(async move {
                 let values = [text(new.expose()), text(id.as_str()), text(old.expose())];
-                connection.write(REHASH, &values).await
+                connection.write(&self.set_fact("password_hash = ?", "id = ? AND password_hash = ?"), &values).await
             })
         });
         Ok(changed.await? == 1)
@@ -298,10 +308,9 @@ impl Accounts for SqlAccounts {
     async fn delete(&self, id: &AccountId, now_ms: i64) -> Result<bool, AccountsError> {
         let deleted = self.pool.write(|connection| {
             Box::pin(async move {
-                if connection.write(DELETE, &[text(id.as_str())]).await? == 0 {
+                if !self.users.delete(connection, id).await? {
                     return Ok(false);
                 }
-                connection.write(UNLINK_ALL, &[text(id.as_str())]).await?;
                 leave_end(connection, id, EndReason::UserDeleted, now_ms).await?;
                 Ok(true)
             })
@@ -354,7 +363,7 @@ impl Accounts for SqlAccounts {
         let offered = self.pool.write(|connection| {
             Box::pin(async move {
                 lock_setup(connection).await?;
-                if any(connection).await? {
+                if self.any(connection).await? {
                     return Ok(false);
                 }
                 let values = [Value::Bytes(code_hash.to_vec()), Value::Integer(expires_at_ms)];
@@ -366,7 +375,8 @@ impl Accounts for SqlAccounts {
     }
 
     async fn setup_is_open(&self, code_hash: [u8; 32], now_ms: i64) -> Result<bool, AccountsError> {
-        let rows = self.pool.read(SETUP_OF_NOBODY, &[]).await?;
+        let sql = format!("{SETUP} AND NOT EXISTS ({})", self.users.any());
+        let rows = self.pool.read(&sql, &[]).await?;
         let offered = rows.first().map(offer).transpose()?;
         Ok(offered.is_some_and(|offer| offer.is_open(code_hash, now_ms)))
     }
@@ -377,23 +387,22 @@ impl Accounts for SqlAccounts {
         new: NewAccount,
         now_ms: i64,
     ) -> Result<FirstCreated, AccountsError> {
-        let created = new_account(new, now_ms);
-        let account = &created;
+        let account = &new_account(new, now_ms);
         let used = self.pool.write(|connection| {
             Box::pin(async move {
                 let offered = lock_setup(connection).await?;
                 // Asked after the lock is had: what another caller created is seen.
-                if !offered.is_open(code_hash, now_ms) || any(connection).await? {
-                    return Ok(false);
+                if !offered.is_open(code_hash, now_ms) || self.any(connection).await? {
+                    return Ok(None);
                 }
                 connection.write(SET_SETUP, &[Value::Bytes(Vec::new()), Value::Integer(0)]).await?;
-                insert(connection, account).await.map(|()| true)
+                self.users.insert(connection, account).await.map(Some)
             })
         });
         match used.await {
-            Ok(true) => Ok(FirstCreated::Account(created)),
+            Ok(Some(created)) => Ok(FirstCreated::Account(created)),
             // After a duplicate: somebody made an account of that email by another way meanwhile; the code stays as it was.
-            Ok(false) | Err(Fault::Duplicate) => Ok(FirstCreated::Refused),
+            Ok(None) | Err(Fault::Duplicate) => Ok(FirstCreated::Refused),
             Err(fault) => Err(fault.into()),
         }
     }

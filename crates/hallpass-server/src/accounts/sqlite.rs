@@ -19,6 +19,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::pool::Pool;
+pub(super) use self::pool::migrated;
 use super::rows::{AccountRow, COLUMNS, SetupOffer, new_account, pending_end};
 use super::{
     Account, AccountId, Accounts, AccountsError, Adopted, Created, Email, EndReason, FirstCreated, MAX_PAGE,
@@ -81,7 +82,7 @@ fn insert(tx: &Transaction<'_>, new: NewAccount, now_ms: i64) -> Result<Created,
 
 fn email_is_of_another(tx: &Transaction<'_>, account: &Account) -> Result<bool, AccountsError> {
     tx.prepare_cached("SELECT 1 FROM account_users WHERE email = ?1 AND id <> ?2")
-        .and_then(|mut taken| taken.exists([account.email.as_str(), account.id.as_str()]))
+        .and_then(|mut taken| taken.exists([account.email_text(), account.id.as_str()]))
         .map_err(unavailable)
 }
 
@@ -100,11 +101,11 @@ fn write_row(tx: &Transaction<'_>, account: &Account, sql: &str) -> Result<(), A
         sql,
         params![
             account.id.as_str(),
-            account.email.as_str(),
+            account.email_text(),
             account.name,
             account.operator,
             account.disabled_at,
-            account.created_at,
+            account.created_at.unwrap_or_default(),
             account.credentials_version,
             account.password_hash.as_ref().map(PasswordHash::expose),
         ],

@@ -340,7 +340,7 @@ fn linked(site: &Site, provider: &Provider, authenticated: &Authenticated) -> Li
         identity: identity_of(provider, authenticated),
         provider: provider.id().to_owned(),
         email: authenticated.email.clone(),
-        created_at: site.now_ms(),
+        created_at: Some(site.now_ms()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::{open_accounts, open_store};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session_ends;
-use crate::settings::{Database, Origin, Settings, SqlDatabase};
+use crate::settings::{AccountsDatabase, Database, Origin, Settings};
 
 /// From where to where.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ struct AccountsMove {
 }
 
 /// Where the accounts beside these sessions are: where a server that had only this database named would keep them.
-fn accounts_of(from: &Database, settings: &Settings) -> SqlDatabase {
+fn accounts_of(from: &Database, settings: &Settings) -> AccountsDatabase {
     match settings.origin_of("accounts_url") {
         Origin::Default => from.for_accounts(),
         _ => settings.accounts.clone(),
@@ -53,7 +53,8 @@ async fn accounts_that_go(plan: &Move, settings: &Settings) -> Result<Option<Acc
             plan.from
         );
     }
-    Ok(Some(AccountsMove { from: open_accounts(&from).await?, to: open_accounts(to).await? }))
+    let to = AccountsDatabase::Own(to.clone());
+    Ok(Some(AccountsMove { from: open_accounts(&from, settings).await?, to: open_accounts(&to, settings).await? }))
 }
 
 /// Copies live sessions, and the accounts where both can be kept in the target, so that nobody has to sign in again.
@@ -64,10 +65,16 @@ pub async fn run(plan: &Move, settings: &Settings, output: &mut Output<'_>) -> R
     if !plan.from.exists() {
         bail!("there is no database at {}; name the one to copy with --from", plan.from);
     }
+    if let Some(shared) = [&plan.from, &plan.to].into_iter().find(|database| matches!(database, Database::Authjs(_))) {
+        bail!(
+            "{shared} is shared with an application, whose sessions are found by their tokens; sessions move neither from there nor to there. \
+             Its users sign in once more after a change"
+        );
+    }
     // Before the sessions, whose connections could leave none for them.
     let accounts = accounts_that_go(plan, settings).await?;
-    let from = open_store(&plan.from, settings.ended_retention).await?;
-    let to = open_store(&plan.to, settings.ended_retention).await?;
+    let from = open_store(&plan.from, settings).await?;
+    let to = open_store(&plan.to, settings).await?;
     refuse_the_same(&from, &to, plan).await?;
     let mut with_accounts = match &accounts {
         Some(accounts) => Some(copy_accounts(accounts, &from).await?),

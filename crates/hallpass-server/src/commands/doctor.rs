@@ -7,12 +7,13 @@ use hallpass_authjs::Layout;
 use hallpass_core::{Sessions, StoreError, ValidationMode};
 use serde_json::json;
 
-use crate::commands::authjs;
+use crate::authjs_catalogue;
 use crate::commands::running_server::{self, Found};
 use crate::engine::Engine;
 use crate::output::Output;
 use crate::providers::Providers;
-use crate::settings::{Origin, Settings, SqlDatabase};
+use crate::serve::site::cookie_name;
+use crate::settings::{Database, Origin, Settings, SqlDatabase};
 
 /// How far two clocks may differ without a warning: a deadline moves by at most the skew.
 const MAX_SKEW_MS: u64 = 1_000;
@@ -72,7 +73,11 @@ pub async fn run(settings: &Settings, authjs: Option<&SqlDatabase>, output: &mut
     }
     findings.extend(providers(settings).await);
     findings.push(server(running_server::ask(settings.listen).await, settings));
-    if let Some(database) = authjs {
+    let shared = match &settings.database {
+        Database::Authjs(shared) => Some(&shared.tables),
+        _ => None,
+    };
+    for database in shared.into_iter().chain(authjs) {
         findings.extend(authjs_database(database).await);
     }
     print(&findings, output)?;
@@ -88,7 +93,8 @@ fn configuration(settings: &Settings) -> Vec<Finding> {
         None => fine("configuration", "no hallpass.toml; defaults, flags and environment"),
     }];
     findings.push(if settings.is_https() {
-        fine("public URL", format!("{}; the cookie is __Host-session", settings.public_origin(settings.listen)))
+        let cookie = cookie_name(settings).of(true);
+        fine("public URL", format!("{}; the cookie is {cookie}", settings.public_origin(settings.listen)))
     } else {
         warning(
             "public URL",
@@ -261,7 +267,7 @@ fn server(found: Found, settings: &Settings) -> Finding {
 
 async fn authjs_database(database: &SqlDatabase) -> Vec<Finding> {
     const WHAT: &str = "Auth.js";
-    let layout = match authjs::catalogue(database).await.map(|catalogue| Layout::recognise(&catalogue)) {
+    let layout = match authjs_catalogue::read(database).await.map(|catalogue| Layout::recognise(&catalogue)) {
         Ok(Ok(layout)) => layout,
         Ok(Err(unrecognised)) => return vec![failed(WHAT, format!("{database}: {unrecognised}"))],
         Err(error) => return vec![failed(WHAT, format!("{error:#}"))],

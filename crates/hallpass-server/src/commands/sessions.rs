@@ -222,9 +222,9 @@ async fn emails(sessions: &[Session], accounts: &dyn Accounts) -> Result<HashMap
             continue;
         }
         if let Some(id) = AccountId::parse(session.user.as_str())
-            && let Some(account) = accounts.find(&id).await?
+            && let Some(email) = accounts.find(&id).await?.and_then(|account| account.email)
         {
-            emails.insert(session.user.clone(), account.email.to_string());
+            emails.insert(session.user.clone(), email.to_string());
         }
     }
     Ok(emails)

@@ -111,7 +111,7 @@ async fn add(
     match context.accounts.create(new, context.now_ms).await? {
         Created::Account(account) if output.is_json() => output.json(&to_json(&account))?,
         Created::Account(account) => {
-            output.line(&format!("created {} with id {}", account.email, account.id))?;
+            output.line(&format!("created {} with id {}", account.known_as(), account.id))?;
         }
         Created::Duplicate => bail!("an account with the email {email} exists already"),
     }
@@ -133,11 +133,11 @@ async fn list(limit: u16, after: Option<&str>, context: &Context<'_>, output: &m
         .map(|account| {
             vec![
                 account.id.to_string(),
-                account.email.to_string(),
+                account.email_text().to_owned(),
                 account.name.clone(),
                 if account.operator { "operator" } else { "" }.to_owned(),
                 account.disabled_at.map_or_else(|| "active".to_owned(), |at| format!("disabled {}", rfc3339(at))),
-                rfc3339(account.created_at),
+                account.created_at.map(rfc3339).unwrap_or_default(),
             ]
         })
         .collect();
@@ -152,8 +152,9 @@ async fn disable(user: &str, context: &Context<'_>, output: &mut Output<'_>) -> 
     let id = find_account(context.accounts, user).await?.id;
     let changed = context.accounts.disable(&id, context.now_ms).await?;
     let account = changed.with_context(|| format!("account {id} was deleted meanwhile"))?;
-    let ended =
-        finish(context.accounts, context.sessions).await.with_context(|| format!("{} is disabled", account.email))?;
+    let ended = finish(context.accounts, context.sessions)
+        .await
+        .with_context(|| format!("{} is disabled", account.known_as()))?;
     report("disabled", &account, Some(ended), output)
 }
 
@@ -178,7 +179,7 @@ async fn passwd(
     let account = changed.with_context(|| format!("account {id} was deleted meanwhile"))?;
     let ended = finish(context.accounts, context.sessions)
         .await
-        .with_context(|| format!("the password of {} is changed", account.email))?;
+        .with_context(|| format!("the password of {} is changed", account.known_as()))?;
     report("changed the password of", &account, Some(ended), output)
 }
 
@@ -191,8 +192,9 @@ async fn delete(user: &str, dry_run: bool, context: &Context<'_>, output: &mut O
     if !context.accounts.delete(&account.id, context.now_ms).await? {
         bail!("account {} was deleted meanwhile", account.id);
     }
-    let ended =
-        finish(context.accounts, context.sessions).await.with_context(|| format!("{} is deleted", account.email))?;
+    let ended = finish(context.accounts, context.sessions)
+        .await
+        .with_context(|| format!("{} is deleted", account.known_as()))?;
     report("deleted", &account, Some(ended), output)
 }
 
@@ -210,18 +212,18 @@ fn report(done: &str, account: &Account, ended: Option<u64>, output: &mut Output
         Some(1) => ", ended 1 session".to_owned(),
         Some(ended) => format!(", ended {ended} sessions"),
     };
-    output.line(&format!("{done} {}{sessions}", account.email))?;
+    output.line(&format!("{done} {}{sessions}", account.known_as()))?;
     Ok(())
 }
 
 fn to_json(account: &Account) -> Value {
     json!({
         "id": account.id.as_str(),
-        "email": account.email.as_str(),
+        "email": account.email.as_ref().map(Email::as_str),
         "name": account.name,
         "operator": account.operator,
         "disabledAt": account.disabled_at.map(rfc3339),
-        "createdAt": rfc3339(account.created_at),
+        "createdAt": account.created_at.map(rfc3339),
         "hasPassword": account.password_hash.is_some(),
     })
 }

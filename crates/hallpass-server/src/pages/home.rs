@@ -40,8 +40,8 @@ pub(crate) async fn show(State(site): State<Arc<Site>>, session: Option<Session>
     page(
         StatusCode::OK,
         &HomePage {
+            email: account.email_text().to_owned(),
             user_name: account.name,
-            email: account.email.to_string(),
             device: Device::parse(session.client.user_agent.as_deref().unwrap_or_default()).name,
             authenticated_iso: rfc3339(session.authenticated_at),
             authenticated_text: for_people(session.authenticated_at),

@@ -91,7 +91,7 @@ pub(crate) async fn show(
                 StatusCode::OK,
                 &LinkedAccountsPage {
                     csrf_token,
-                    email: account.email.to_string(),
+                    email: account.email_text().to_owned(),
                     notice: sentence(true),
                     error: sentence(false),
                     fresh: site.web.sessions().is_fresh(&session),
@@ -118,7 +118,7 @@ async fn read(site: &Site, session: &Session) -> Result<Option<(Account, Vec<Lin
         return Ok(None);
     };
     let rows = site.accounts.identities(&account.id).await?.into_iter().map(|linked| {
-        let since = Timestamp::from_millis(linked.created_at);
+        let since = linked.created_at.map(Timestamp::from_millis);
         let name = site
             .providers
             .iter()
@@ -129,8 +129,8 @@ async fn read(site: &Site, session: &Session) -> Result<Option<(Account, Vec<Lin
             email: linked.email.unwrap_or_default(),
             issuer: linked.identity.issuer,
             subject: linked.identity.subject,
-            since_iso: rfc3339(since),
-            since_text: for_people(since),
+            since_iso: since.map(rfc3339).unwrap_or_default(),
+            since_text: since.map(for_people).unwrap_or_default(),
         }
     });
     let rows = rows.collect();

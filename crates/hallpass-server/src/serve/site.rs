@@ -12,7 +12,7 @@ use axum::routing::{any, get, post};
 use axum::{RequestExt as _, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hallpass_axum::{BearerSecret, Origin, SelfService, Session, Web, self_service};
+use hallpass_axum::{BearerSecret, CookieName, Origin, SelfService, Session, Web, self_service};
 use hallpass_core::{Entropy, OsEntropy};
 use http::{Method, StatusCode};
 use secrecy::SecretString;
@@ -35,7 +35,7 @@ use crate::password::Passwords;
 use crate::providers::Providers;
 use crate::providers::transaction::Transactions;
 use crate::rate_limit::{SignInLimits, SignInRates};
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 
 /// How long one request may take, its body included. Stores and the queue for password hashes give up long before.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,6 +61,7 @@ impl Site {
             .trusted_proxies(settings.trusted_proxies.iter().copied())
             .allow_insecure_http(settings.insecure_http)
             .sign_in_path(pages::SIGN_IN)
+            .cookie_name(cookie_name(settings))
             .build()?;
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let secret = match &settings.auth_secret {
@@ -102,6 +103,15 @@ impl Site {
             return Ok(None);
         };
         Ok(self.accounts.find(&id).await?.filter(|account| account.disabled_at.is_none()))
+    }
+}
+
+/// On a database that is shared with an application, the cookie is shared too.
+pub(crate) fn cookie_name(settings: &Settings) -> CookieName {
+    match (&settings.database, settings.auth_api) {
+        (Database::Authjs(_), AuthApi::Authjs5) => CookieName::Authjs5,
+        (Database::Authjs(_), AuthApi::Nextauth4) => CookieName::Nextauth4,
+        _ => CookieName::Own,
     }
 }
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use hallpass_redis::Location;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::authjs_database::{self, AuthjsDatabase};
 use super::values::Problem;
 
 const FORMS: &str = "write sqlite:hallpass.db, postgres://user:password@host/database, mysql://user:password@host/database, \
-    redis://host:6379/0 or redis+cluster://host:7000,host:7001";
+    redis://host:6379/0 or redis+cluster://host:7000,host:7001; before the URL of an application's database with Auth.js write authjs+";
 
 /// The schemes, in the order of the documentation.
 const SCHEMES: [&str; 9] =
@@ -25,6 +26,17 @@ pub enum Database {
     Sql(SqlDatabase),
     /// Redis or Valkey.
     Redis(RedisDatabase),
+    /// An application's, which shares its sessions and users.
+    Authjs(AuthjsDatabase),
+}
+
+/// Where accounts are kept.
+#[derive(Debug, Clone)]
+pub enum AccountsDatabase {
+    /// In tables of our own.
+    Own(SqlDatabase),
+    /// In those of an application with Auth.js.
+    Authjs(AuthjsDatabase),
 }
 
 /// Where accounts are kept, and sessions too.
@@ -75,6 +87,9 @@ fn problem<T>(problem: impl Into<String>, fix: impl Into<String>) -> Result<T, P
 impl Database {
     /// Reads a URL. Neither problem nor fix repeats any of it but a scheme.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+        if let Some(of_application) = text.strip_prefix(authjs_database::PREFIX) {
+            return AuthjsDatabase::parse(of_application).map(Self::Authjs);
+        }
         let Some((scheme, rest)) = text.split_once(':') else {
             return problem("it has no scheme", FORMS);
         };
@@ -100,6 +115,7 @@ impl Database {
         match self {
             Self::Sql(database) => database.exists(),
             Self::Redis(_) => true,
+            Self::Authjs(database) => database.tables.exists(),
         }
     }
 
@@ -109,15 +125,47 @@ impl Database {
         match self {
             Self::Sql(database) => database.has_password(),
             Self::Redis(database) => database.has_password,
+            Self::Authjs(database) => database.tables.has_password(),
         }
     }
 
     /// Where accounts are kept when nobody says otherwise.
     #[must_use]
-    pub fn for_accounts(&self) -> SqlDatabase {
+    pub fn for_accounts(&self) -> AccountsDatabase {
         match self {
-            Self::Sql(database) => database.clone(),
-            Self::Redis(_) => SqlDatabase::default(),
+            Self::Sql(database) => AccountsDatabase::Own(database.clone()),
+            Self::Redis(_) => AccountsDatabase::Own(SqlDatabase::default()),
+            Self::Authjs(database) => AccountsDatabase::Authjs(database.clone()),
+        }
+    }
+}
+
+impl AccountsDatabase {
+    fn tables(&self) -> &SqlDatabase {
+        match self {
+            Self::Own(database) => database,
+            Self::Authjs(database) => &database.tables,
+        }
+    }
+
+    /// As [`Database::exists`].
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.tables().exists()
+    }
+
+    /// As [`Database::has_password`].
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.tables().has_password()
+    }
+}
+
+impl fmt::Display for AccountsDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(database) => database.fmt(f),
+            Self::Authjs(database) => database.fmt(f),
         }
     }
 }
@@ -130,6 +178,7 @@ impl SqlDatabase {
             Database::Redis(_) => {
                 problem("Redis keeps sessions alone", "name an SQL database: sqlite:, postgres:// or mysql://")
             }
+            Database::Authjs(_) => problem("it begins with authjs+", "leave that out here"),
         }
     }
 
@@ -246,6 +295,7 @@ impl fmt::Display for Database {
         match self {
             Self::Sql(database) => database.fmt(f),
             Self::Redis(database) => database.location.fmt(f),
+            Self::Authjs(database) => database.fmt(f),
         }
     }
 }

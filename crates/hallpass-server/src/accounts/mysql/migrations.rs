@@ -14,6 +14,7 @@ use crate::accounts::steps::{self, Step};
 const STEPS: &[Step] = &[
     Step { name: "accounts", sql: include_str!("migrations/0001_accounts.sql") },
     Step { name: "identities", sql: include_str!("migrations/0002_identities.sql") },
+    Step { name: "authjs users", sql: include_str!("migrations/0003_authjs_users.sql") },
 ];
 
 const HAS_TABLE: &str = "SELECT count(*) FROM information_schema.TABLES \
@@ -51,7 +52,8 @@ async fn migrate(link: &mut Link, server: &Server) -> Result<(), Fault> {
         return Ok(());
     }
     // The lock is the server's, not the database's, and its name is short. It ends with the connection.
-    let digest = Sha256::digest(server.address.database().as_bytes());
+    let database = server.side.as_deref().unwrap_or(server.address.database());
+    let digest = Sha256::digest(database.as_bytes());
     let name = digest[..8].iter().fold(String::from("hallpass_accounts_"), |name, byte| format!("{name}{byte:02x}"));
     let name = Value::Text(name);
     let seconds = i64::try_from(MIGRATION_PATIENCE.as_secs() / 2).unwrap_or(30);

@@ -11,6 +11,7 @@ use crate::accounts::steps::{self, Step};
 const STEPS: &[Step] = &[
     Step { name: "accounts", sql: include_str!("migrations/0001_accounts.sql") },
     Step { name: "identities", sql: include_str!("migrations/0002_identities.sql") },
+    Step { name: "authjs users", sql: include_str!("migrations/0003_authjs_users.sql") },
 ];
 
 /// `gen_random_uuid` in the session store needs it; the accounts alone would do with less.

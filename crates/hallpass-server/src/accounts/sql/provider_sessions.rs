@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::connection::{Columns, Fault, Value};
-use super::{SqlAccounts, text};
+use super::{SqlAccounts, optional, text};
 use crate::accounts::AccountsError;
 use crate::accounts::provider_sessions::{Accepted, Logout, MARK_MS, Noted, ProviderSession, ProviderSessions};
 
@@ -24,10 +24,6 @@ const DONE: &str = "UPDATE hp.hallpass_account_logouts SET done = ? WHERE issuer
 const UNFINISHED: &str = "SELECT issuer, jti_hash, subject, sid, issued_at, received_at FROM hp.hallpass_account_logouts \
     WHERE done = ? ORDER BY received_at LIMIT ?";
 const FORGET_LOGOUTS: &str = "DELETE FROM hp.hallpass_account_logouts WHERE done = ? AND received_at < ?";
-
-fn optional(value: Option<&str>) -> Value {
-    value.map_or(Value::Null, text)
-}
 
 fn session(row: &Columns) -> Result<ProviderSession, Fault> {
     Ok(ProviderSession {

@@ -22,7 +22,7 @@ fn of_account(connection: &Connection, id: &AccountId) -> Result<Vec<LinkedIdent
             identity: Identity { issuer: row.get(0)?, subject: row.get(1)? },
             provider: row.get(2)?,
             email: row.get(3)?,
-            created_at: row.get(4)?,
+            created_at: Some(row.get(4)?),
         })
     });
     rows.map_err(unavailable)?.collect::<Result<_, _>>().map_err(unavailable)
@@ -83,7 +83,7 @@ impl Identities for SqliteAccounts {
     async fn create_with_identity(&self, new: NewAccount, identity: &LinkedIdentity) -> Result<Created, AccountsError> {
         let linked = identity.clone();
         self.write(move |tx| {
-            let created = new_account(new, linked.created_at);
+            let created = new_account(new, linked.created_at.unwrap_or_default());
             if email_is_of_another(tx, &created)? || owner(tx, &linked.identity)?.is_some() {
                 return Ok(Created::Duplicate);
             }

@@ -71,6 +71,18 @@ const STEPS: &[Step] = &[
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX account_logouts_received ON account_logouts (received_at);",
     },
+    Step {
+        // What hallpass alone knows of the users of an application with Auth.js, beside whose file this one lies.
+        name: "authjs users",
+        sql: "CREATE TABLE account_authjs_users (
+       id TEXT PRIMARY KEY,
+       operator INTEGER NOT NULL,
+       disabled_at INTEGER,
+       created_at INTEGER,
+       credentials_version INTEGER NOT NULL,
+       password_hash TEXT
+     ) STRICT, WITHOUT ROWID;",
+    },
 ];
 
 /// The number of the newest step.

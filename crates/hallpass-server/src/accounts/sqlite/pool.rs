@@ -27,15 +27,9 @@ struct Lender {
 
 impl Pool {
     pub(super) fn open(path: &Path) -> Result<Self, AccountsError> {
-        create_private(path)?;
+        let writer = migrated(path)?;
         let place = path.display().to_string();
-        let named = |error: AccountsError| match error {
-            AccountsError::Unavailable(text) => AccountsError::Unavailable(format!("{place}: {text}")),
-            AccountsError::Damaged(text) => AccountsError::Damaged(format!("{place}: {text}")),
-            other => other,
-        };
-        let mut writer = connect(path).map_err(named)?;
-        migrations::run(&mut writer, &place).map_err(named)?;
+        let named = |error: AccountsError| named(error, &place);
         let readers: Result<Vec<_>, _> = (0..READERS)
             .map(|_| {
                 let reader = connect(path)?;
@@ -97,6 +91,23 @@ impl Lender {
         })
         .await
         .map_err(|error| AccountsError::Unavailable(error.to_string()))?
+    }
+}
+
+/// A connection to the file, which is made if it is not there, with its schema up to date. Blocks.
+pub(in crate::accounts) fn migrated(path: &Path) -> Result<Connection, AccountsError> {
+    create_private(path)?;
+    let place = path.display().to_string();
+    let mut connection = connect(path).map_err(|error| named(error, &place))?;
+    migrations::run(&mut connection, &place).map_err(|error| named(error, &place))?;
+    Ok(connection)
+}
+
+fn named(error: AccountsError, place: &str) -> AccountsError {
+    match error {
+        AccountsError::Unavailable(text) => AccountsError::Unavailable(format!("{place}: {text}")),
+        AccountsError::Damaged(text) => AccountsError::Damaged(format!("{place}: {text}")),
+        other => other,
     }
 }
 

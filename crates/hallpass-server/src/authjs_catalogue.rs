@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When the database does not answer in time, or refuses. The text names it, without a password.
-pub(super) async fn catalogue(database: &SqlDatabase) -> Result<Catalogue> {
+pub(crate) async fn read(database: &SqlDatabase) -> Result<Catalogue> {
     let reading = async {
         match database {
             SqlDatabase::Sqlite(path) => {

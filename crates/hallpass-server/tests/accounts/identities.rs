@@ -7,7 +7,7 @@ use hallpass_server::accounts::{
     ProviderSession, Unlinked,
 };
 
-use super::{NOW, given, hash, new, nobody};
+use super::contract::{NOW, given, hash, new, nobody};
 
 const ISSUER: &str = "https://id.example";
 
@@ -16,7 +16,7 @@ fn identity(issuer: &str, subject: &str) -> LinkedIdentity {
         identity: Identity { issuer: issuer.to_owned(), subject: subject.to_owned() },
         provider: "corp".to_owned(),
         email: Some("a@id.example".to_owned()),
-        created_at: NOW,
+        created_at: Some(NOW),
     }
 }
 
