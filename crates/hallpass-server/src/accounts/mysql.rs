@@ -36,8 +36,16 @@ pub async fn connect(url: &str) -> Result<SqlAccounts, AccountsError> {
 pub(super) async fn beside(url: &str, side: impl Fn(&str) -> String) -> Result<(String, Server), AccountsError> {
     let address = Address::parse(url).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
     let database = address.database().to_owned();
-    let side = Some(side(&database));
-    let server = Server { failures: Failures::of(address.place()), address, side };
+    let side = side(&database);
+    let mut server = Server { failures: Failures::of(address.place()), address, side: None };
+    let making = async {
+        let making = format!("CREATE DATABASE IF NOT EXISTS {}", Engine::Mysql.quoted(&side));
+        server.link().await?.statement(&making).await
+    };
+    tokio::time::timeout(super::sql::PATIENCE, making)
+        .await
+        .map_err(|_| server.failures.unavailable("no answer in time; check that the server can be reached"))??;
+    server.side = Some(side);
     migrations::run(&server).await?;
     Ok((database, server))
 }
@@ -65,7 +73,6 @@ impl Server {
         if let Some(side) = &self.side {
             // Texts are compared as the application's columns compare them; as bytes no index of theirs would find them.
             link.statement("SET NAMES utf8mb4").await?;
-            link.statement(&format!("CREATE DATABASE IF NOT EXISTS {}", Engine::Mysql.quoted(side))).await?;
             link.statement(&format!("USE {}", Engine::Mysql.quoted(side))).await?;
         }
         Ok(link)

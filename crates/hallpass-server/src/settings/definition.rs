@@ -160,7 +160,7 @@ const ROWS: &[Row] = &[
         "database_url",
         Kind::Url,
         "sqlite:hallpass.db",
-        "Where sessions are kept: sqlite:, postgres://, mysql://, redis:// or redis+cluster://",
+        "Where sessions are kept: sqlite:, postgres://, mysql://, redis:// or redis+cluster://; authjs+ before the URL of an application's database",
         Supply::PlainOrFile,
         None,
     ),

@@ -308,6 +308,75 @@ async fn a_deleted_user_takes_sessions_and_accounts_along(shared: Shared) {
     assert_eq!(accounts.adopt(&alice).await.unwrap(), Adopted::Present);
 }
 
+/// Their addresses are alike but for capitals, which no key of this layout forbids.
+async fn an_address_of_two_users_names_neither(shared: Shared) {
+    let first = shared.signs_up(Some("Grace@example.org")).await;
+    shared.application.run("INSERT INTO users (name, email) VALUES ('Other', 'GRACE@example.org')").await;
+    assert!(shared.accounts.find_by_email(&email("grace@example.org")).await.unwrap().is_none());
+    assert!(matches!(shared.accounts.create(new("grace@example.org"), NOW).await.unwrap(), Created::Duplicate));
+    assert!(shared.accounts.find(&first).await.unwrap().is_some());
+    shared.application.run("DELETE FROM users WHERE name = 'Other'").await;
+    assert_eq!(shared.accounts.find_by_email(&email("grace@example.org")).await.unwrap().unwrap().id, first);
+}
+
+#[tokio::test]
+async fn a_column_that_only_the_application_can_fill_is_named() {
+    for layout in ["prisma.sqlite", "prisma.postgres", "prisma.mysql"] {
+        let add = |text: String| {
+            text.replacen("\"image\" TEXT,", "\"image\" TEXT, \"role\" TEXT NOT NULL,", 1).replacen(
+                "`image` VARCHAR(191) NULL,",
+                "`image` VARCHAR(191) NULL, `role` VARCHAR(191) NOT NULL,",
+                1,
+            )
+        };
+        let application = Application::with_changed(layout, add).await;
+        application.run(&accounts_table(layout)).await;
+        let accounts = open(&application).await;
+        let error = accounts.create(new("a@example.com"), NOW).await.unwrap_err().to_string();
+        assert!(error.contains("User") && error.contains("column role"), "{layout}: {error}");
+        assert_eq!(accounts.count().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_user_whom_the_application_needs_is_kept_and_the_error_says_so() {
+    for layout in ["prisma.sqlite", "prisma.postgres", "prisma.mysql"] {
+        let shared = Shared::new(layout).await;
+        let grace = shared.signs_up(Some("grace@example.org")).await;
+        let (q, text) =
+            (|name: &str| shared.application.q(name), if layout.ends_with("mysql") { "VARCHAR(191)" } else { "TEXT" });
+        let collation = if layout.ends_with("mysql") { " COLLATE utf8mb4_unicode_ci" } else { "" };
+        let posts = format!(
+            "CREATE TABLE {} (author {text} NOT NULL, FOREIGN KEY (author) REFERENCES {} (id)){collation}",
+            q("Post"),
+            q("User")
+        );
+        shared.application.run(&posts).await;
+        shared.application.run(&format!("INSERT INTO {} (author) VALUES ('{grace}')", q("Post"))).await;
+        shared.accounts.set_password(&grace, hash("$argon2id$two"), NOW).await.unwrap();
+        let error = shared.accounts.delete(&grace, NOW).await.unwrap_err().to_string();
+        assert!(error.contains("refers to the user"), "{layout}: {error}");
+        // Nothing of it happened.
+        let found = shared.accounts.find(&grace).await.unwrap().unwrap();
+        assert!(found.password_hash.is_some());
+        assert_eq!(shared.accounts.pending_ends(10).await.unwrap().len(), 1, "that of the password");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_database_of_auth_js_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("other.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (id TEXT)").unwrap();
+    let url = format!("authjs+sqlite:{}", path.display());
+    let (_, flags) = hallpass_server::cli::parse(["hallpass", "--database-url", &url].map(Into::into)).unwrap();
+    let settings = Settings::resolve(&Sources::gather(&flags, [], directory.path()).unwrap()).unwrap();
+    let error = hallpass_server::engine::open_accounts(&settings.accounts, &settings).await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("other.db") && text.contains("sessionToken"), "{text}");
+    assert!(!directory.path().join("other.hallpass.db").exists(), "nothing is made beside it");
+}
+
 macro_rules! shared {
     ($name:ident, $layout:literal, [$($contract:ident),* $(,)?], [$($test:ident),* $(,)?]) => {
         mod $name {
@@ -388,6 +457,8 @@ shared!(drizzle_postgres, "drizzle.postgres", own);
 shared!(drizzle_mariadb, "drizzle.mysql", own);
 shared!(kysely_sqlite, "kysely.sqlite", own);
 shared!(kysely_mariadb, "kysely.mysql", own);
+
+shared!(two_of_one_address, "pg_adapter.postgres", [], [an_address_of_two_users_names_neither]);
 
 // Only some layouts let an address be missing.
 shared!(without_address_sqlite, "prisma.sqlite", [], [a_user_without_an_address_is_one_all_the_same]);

@@ -9,7 +9,7 @@ use rusqlite::{ErrorCode, OpenFlags, ToSql, params_from_iter};
 
 use crate::accounts::AccountsError;
 use crate::accounts::sql::SERVER_PATIENCE;
-use crate::accounts::sql::connection::{Columns, Connection, Connector, Fault, Value};
+use crate::accounts::sql::connection::{Columns, Connection, Connector, Fault, KEEPS_USER, Value};
 use crate::accounts::sqlite;
 
 /// The table of [`lock_setup`](crate::accounts::sql::lock_setup) has one row always.
@@ -61,9 +61,7 @@ impl File {
             (_, rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => {
                 Fault::Duplicate
             }
-            (_, rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => unavailable(
-                "a table of the application refers to the user and keeps it; remove what is there first, or disable the user",
-            ),
+            (_, rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => unavailable(KEEPS_USER),
             (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
                 unavailable("another program holds its lock; look for a long transaction there")
             }

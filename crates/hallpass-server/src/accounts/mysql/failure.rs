@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mysql_async::{DriverError, Error, IoError};
 
 use crate::accounts::AccountsError;
-use crate::accounts::sql::connection::Fault;
+use crate::accounts::sql::connection::{Fault, KEEPS_USER};
 
 /// Names the database in every message.
 #[derive(Debug, Clone)]
@@ -70,6 +70,7 @@ impl Failures {
             }
             1044 | 1045 => failed(format!("the server refuses the sign-in ({said}); check user and password in the URL")),
             1049 => failed(String::from("there is no such database; make it with CREATE DATABASE, or check the URL")),
+            1217 | 1451 => failed(format!("{KEEPS_USER} ({said})")),
             1040 | 1203 => failed(format!("the server takes no more connections ({said}); raise its max_connections")),
             1142 | 1143 => failed(format!(
                 "the database user lacks a privilege ({said}); it needs SELECT, INSERT, UPDATE and DELETE, and to migrate CREATE"

@@ -7,7 +7,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
 use crate::accounts::AccountsError;
-use crate::accounts::sql::connection::Fault;
+use crate::accounts::sql::connection::{Fault, KEEPS_USER};
 
 /// Names the database in every message.
 #[derive(Debug, Clone)]
@@ -59,6 +59,7 @@ impl Failures {
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => failed(format!(
                 "the server refused the sign-in ({said}); check user and password in the URL"
             )),
+            SqlState::FOREIGN_KEY_VIOLATION | SqlState::RESTRICT_VIOLATION => failed(format!("{KEEPS_USER} ({said})")),
             SqlState::INVALID_CATALOG_NAME => failed(format!("{said}; create it, or name another one in the URL")),
             SqlState::TOO_MANY_CONNECTIONS => failed(format!("{said}; raise max_connections")),
             SqlState::INSUFFICIENT_PRIVILEGE => failed(format!(

@@ -21,6 +21,10 @@ pub(in crate::accounts) enum Value {
     Bytes(Vec<u8>),
 }
 
+/// Why a user cannot be deleted: only an application's own tables refer to one.
+pub(in crate::accounts) const KEEPS_USER: &str =
+    "a table of the application refers to the user and keeps it; remove what is there first, or disable the user";
+
 /// One row.
 pub(in crate::accounts) struct Columns(pub(in crate::accounts) Vec<Value>);
 
