@@ -6,7 +6,7 @@ import { recordSecret } from "../browser/secrets.mjs";
 const MS = 20_000;
 
 /** One request with exactly these headers: `fetch` adds its own `Sec-Fetch-Mode`. */
-function send(target, { method, headers, body }) {
+export function send(target, { method, headers, body }) {
   return new Promise((done, failed) => {
     const request = httpRequest(target, { method, headers, signal: AbortSignal.timeout(MS) }, (response) => {
       const parts = [];
