@@ -3,8 +3,9 @@
 import { BAD_REQUEST, cookieOf, to, without } from "./wire_changes.mjs";
 import { HERE } from "./wire_table_database.mjs";
 
-/** Seconds of the default policy. */
+/** Seconds of the default policies, for a session and for one that is to be remembered. */
 const ABSOLUTE_TIMEOUT = 90 * 86_400;
+const REMEMBERED = 365 * 86_400;
 
 /** Cookies of a sign-in that is under way: those of Auth.js, and ours. */
 const UNDER_WAY = /^[^=]*\.(state|nonce|pkce\.code_verifier)=/;
@@ -54,7 +55,7 @@ export const OF_PROVIDERS = [
     when: "what a provider is asked",
     theirs: "nothing about when the user authenticated",
     ours: "`max_age`, so that it says; no longer ago than a session may live",
-    apply: (answer) => asking(answer, (query) => query.set("max_age", `${ABSOLUTE_TIMEOUT}`)),
+    apply: (answer, { form }) => asking(answer, (query) => query.set("max_age", `${form.remember === "true" ? REMEMBERED : ABSOLUTE_TIMEOUT}`)),
   },
   {
     when: "`POST signin` with a provider, from a page",

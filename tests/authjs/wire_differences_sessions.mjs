@@ -101,12 +101,15 @@ export const OF_SESSIONS = [
     when: "signing in",
     theirs: "the cookie stays as long as the session",
     ours: "it ends with the browser; with `remember` it stays, for 90 days by default",
-    apply: (answer, { form }) =>
-      withCookies(answer, (cookie) => {
+    apply: (answer, { form, about }) => {
+      const isRemembered = form.remember === "true" || about === "to be remembered";
+      const changed = withCookies(answer, (cookie) => {
         if (!/session=<token>/.test(cookie)) return cookie;
-        const kept = form.remember === "true" ? [`Expires=<${REMEMBERED} days from now>`, `Max-Age=<${REMEMBERED} days>`] : [];
+        const kept = isRemembered ? [`Expires=<${REMEMBERED} days from now>`, `Max-Age=<${REMEMBERED} days>`] : [];
         return attributes(cookie, (all) => [...all.filter((one) => !one.startsWith("Expires=")), ...kept]);
-      }),
+      });
+      return isRemembered && answer.deadlines ? { ...changed, deadlines: answer.deadlines.map(() => REMEMBERED) } : changed;
+    },
   },
   {
     when: "signing in",

@@ -7,8 +7,8 @@ import { asJson, AUTH, get, post } from "./wire_requests.mjs";
 export const HERE = "/here?a=b";
 
 /** Where the browser is sent to begin a sign-in. */
-async function begin(browser, { provider }) {
-  const form = { csrfToken: await browser.csrf(), callbackUrl: HERE };
+async function begin(browser, { provider }, fields = {}) {
+  const form = { csrfToken: await browser.csrf(), callbackUrl: HERE, ...fields };
   const { headers } = await browser.ask("POST", `${AUTH}/signin/${provider.id}`, { form });
   return headers.find(([name]) => name === "location")[1];
 }
@@ -108,6 +108,7 @@ export const TABLE = [
   get("session of nobody", "/session"),
 
   ...post("begin", "/signin/corp", { callbackUrl: HERE }),
+  ...post("begin, to be remembered", "/signin/corp", { callbackUrl: HERE, remember: "true" }),
   ...post("begin, with what the provider is to be asked", "/signin/corp?login_hint=ada%40example.org&audience=x", { callbackUrl: HERE }),
   {
     name: "begin, by a form of a page",
@@ -128,6 +129,11 @@ export const TABLE = [
       await arrive(browser, context);
       return arrive(context.newBrowser(), context);
     },
+  },
+  {
+    name: "come back, to be remembered",
+    ask: async (browser, context) => browser.ask("GET", await browser.visit(await begin(browser, context, { remember: "true" }))),
+    about: "to be remembered",
   },
   {
     name: "come back with another identity of the same address",

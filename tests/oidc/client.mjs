@@ -82,8 +82,8 @@ export class Client {
   }
 
   /** The provider's address, as a client of Auth.js learns it. */
-  async begin(provider = "corp", { callbackUrl = "/", query = "" } = {}) {
-    const answer = await this.post(`/api/auth/signin/${provider}${query}`, { callbackUrl }, { "x-auth-return-redirect": "1" });
+  async begin(provider = "corp", { callbackUrl = "/", query = "", remember } = {}) {
+    const answer = await this.post(`/api/auth/signin/${provider}${query}`, { callbackUrl, ...(remember && { remember }) }, { "x-auth-return-redirect": "1" });
     return answer.json.url;
   }
 

@@ -159,7 +159,9 @@ async fn with_session(site: &Site, asked: Asked, mut parts: Parts, body: Body) -
         }
         Asked::BeginSignIn { provider: Some(id) } if site.providers.get(&id).is_some() => {
             match site.providers.get(&id) {
-                Some(provider) => provider_sign_in::begin(site, &parts, redirect, &handle, provider, &target).await,
+                Some(provider) => {
+                    provider_sign_in::begin(site, &parts, redirect, &handle, provider, &fields, &target).await
+                }
                 None => unknown(),
             }
         }
