@@ -8,6 +8,10 @@ const MAX_AGE = 30;
 const UPDATE_AGE = 1;
 const REMEMBERED = 90;
 
+/** Another deadline in the body. */
+const endsIn = (answer, days) => ({ ...answer, body: { ...answer.body, expires: `<${days} days from now>` } });
+/** Whether Auth.js answers a deadline that this very request has moved. */
+const isDue = ({ body }) => Number(body?.expires?.match(/^<(\S+) days from now>$/)?.[1]) <= MAX_AGE - UPDATE_AGE;
 const readsAs = (answer, { email }) => answer.body?.user?.email === email;
 /** What is read by this user, and by nobody. */
 const somebody = (answer, { name, email }) => ({
@@ -24,24 +28,22 @@ export const OF_SESSIONS = [
     when: "reading the session",
     theirs: "sets its cookie each time",
     ours: "when its expiry has moved",
-    apply: (answer, { path }) => (isRead(path) ? without(answer, /session=<(signed|the same) token>/) : answer),
+    // A cookie that ends with the browser has no expiry that could move.
+    apply: (answer, { path, about }) =>
+      isRead(path) && !(about === "to be remembered" && isDue(answer)) ? without(answer, /session=<(signed|the same) token>/) : answer,
   },
   {
     when: "the request that extends a session",
     theirs: "answers `expires` as it was before",
     ours: "as it is from now on",
-    apply: (answer) => {
-      const [, days] = answer.body?.expires?.match(/^<(\S+) days from now>$/) ?? [];
-      const isDue = Number(days) <= MAX_AGE - UPDATE_AGE;
-      return isDue ? { ...answer, body: { ...answer.body, expires: `<${MAX_AGE} days from now>` } } : answer;
-    },
+    apply: (answer) => (isDue(answer) ? endsIn(answer, MAX_AGE) : answer),
   },
   {
     when: "cookies whose names begin with that of the session cookie",
     theirs: "all are put together to one token",
     ours: "the exact name counts: no other cookie makes a session or ends one",
     apply: (answer, { path, token, longerName, user, ...context }) => {
-      // The token alone is good, and everything together is in all other rows.
+      // Where Auth.js reads what the exact name says, its answer is no other.
       if (!isRead(path) || !longerName || readsAs(answer, user) === (token === true)) return answer;
       if (token === true) return somebody(answer, user);
       const removal = token === false ? [sessionOf("", context.isSecure, "Max-Age=0")] : [];
@@ -101,14 +103,15 @@ export const OF_SESSIONS = [
     when: "signing in",
     theirs: "the cookie stays as long as the session",
     ours: "it ends with the browser; with `remember` it stays, for 90 days by default",
-    apply: (answer, { form, about }) => {
+    apply: (answer, { form, about, path }) => {
       const isRemembered = form.remember === "true" || about === "to be remembered";
       const changed = withCookies(answer, (cookie) => {
-        if (!/session=<token>/.test(cookie)) return cookie;
+        if (!/session=<(the same )?token>/.test(cookie)) return cookie;
         const kept = isRemembered ? [`Expires=<${REMEMBERED} days from now>`, `Max-Age=<${REMEMBERED} days>`] : [];
         return attributes(cookie, (all) => [...all.filter((one) => !one.startsWith("Expires=")), ...kept]);
       });
-      return isRemembered && answer.deadlines ? { ...changed, deadlines: answer.deadlines.map(() => REMEMBERED) } : changed;
+      if (!isRemembered || !answer.deadlines) return changed;
+      return { ...(isRead(path) ? endsIn(changed, REMEMBERED) : changed), deadlines: answer.deadlines.map(() => REMEMBERED) };
     },
   },
   {

@@ -22,6 +22,7 @@ async function wayBack(browser, context, bend = () => {}) {
 }
 
 const arrive = async (browser, context, bend) => browser.ask("GET", await wayBack(browser, context, bend));
+const arriveToStay = async (browser, context) => browser.ask("GET", await browser.visit(await begin(browser, context, { remember: "true" })));
 const bent = (name, bend, more = {}) => ({ name, ask: (browser, context) => arrive(browser, context, bend), ...more });
 const read = (browser) => browser.ask("GET", `${AUTH}/session`);
 /** With `token` in the session cookie at last, since getting the token of the forms takes away one that is worth nothing. */
@@ -130,11 +131,7 @@ export const TABLE = [
       return arrive(context.newBrowser(), context);
     },
   },
-  {
-    name: "come back, to be remembered",
-    ask: async (browser, context) => browser.ask("GET", await browser.visit(await begin(browser, context, { remember: "true" }))),
-    about: "to be remembered",
-  },
+  { name: "come back, to be remembered", ask: arriveToStay, about: "to be remembered" },
   {
     name: "come back with another identity of the same address",
     async ask(browser, context) {
@@ -148,6 +145,15 @@ export const TABLE = [
   aged(WITHIN, "session, within the update age", read),
   aged(DUE, "session, after the update age", read),
   aged(DUE, "session, after the update age, again", then(read, read)),
+  {
+    name: "session of somebody who is remembered, after the update age",
+    async ask(browser, context) {
+      await arriveToStay(browser, context);
+      await context.database.age(context.provider.user.email, DUE);
+      return read(browser);
+    },
+    about: "to be remembered",
+  },
   aged(OVER, "session, over", read),
   {
     name: "session of a token that never was",
