@@ -6,7 +6,7 @@ import { recordSecret } from "../browser/secrets.mjs";
 const MS = 20_000;
 
 /** One request with exactly these headers: `fetch` adds its own `Sec-Fetch-Mode`. */
-function send(target, { method, headers, body }) {
+export function send(target, { method, headers, body }) {
   return new Promise((done, failed) => {
     const request = httpRequest(target, { method, headers, signal: AbortSignal.timeout(MS) }, (response) => {
       const parts = [];
@@ -82,8 +82,8 @@ export class Client {
   }
 
   /** The provider's address, as a client of Auth.js learns it. */
-  async begin(provider = "corp", { callbackUrl = "/", query = "" } = {}) {
-    const answer = await this.post(`/api/auth/signin/${provider}${query}`, { callbackUrl }, { "x-auth-return-redirect": "1" });
+  async begin(provider = "corp", { callbackUrl = "/", query = "", remember } = {}) {
+    const answer = await this.post(`/api/auth/signin/${provider}${query}`, { callbackUrl, ...(remember && { remember }) }, { "x-auth-return-redirect": "1" });
     return answer.json.url;
   }
 

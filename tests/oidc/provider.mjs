@@ -41,6 +41,7 @@ export async function startProvider({ host = "localhost", id = "corp" } = {}) {
   const cookieKey = "a key of the provider's own cookies";
   const control = {
     id,
+    name: "Corp & Sons",
     get key() {
       return key;
     },
@@ -106,11 +107,12 @@ export async function startProvider({ host = "localhost", id = "corp" } = {}) {
     const details = await oidc.interactionDetails(request, response);
     let result;
     if (control.deny) result = { error: "access_denied", error_description: "no" };
-    else if (details.prompt.name === "login") result = { login: { accountId: control.user.sub, ts: seconds(), ...control.login } };
     else {
-      const grant = new oidc.Grant({ accountId: details.session.accountId, clientId: details.params.client_id });
+      const login = details.prompt.name === "login" ? { accountId: control.user.sub, ts: seconds(), ...control.login } : null;
+      const grant = new oidc.Grant({ accountId: login?.accountId ?? details.session.accountId, clientId: details.params.client_id });
       grant.addOIDCScope("openid email profile");
-      result = { consent: { grantId: await grant.save() } };
+      // Both at once: a sign-in is sent to this page only once.
+      result = { ...(login && { login }), consent: { grantId: await grant.save() } };
     }
     await oidc.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
   }
@@ -165,7 +167,7 @@ export async function startProvider({ host = "localhost", id = "corp" } = {}) {
       [`HALLPASS_PROVIDERS_${id.toUpperCase()}_ISSUER`]: issuer,
       [`HALLPASS_PROVIDERS_${id.toUpperCase()}_CLIENT_ID`]: CLIENT_ID,
       [`HALLPASS_PROVIDERS_${id.toUpperCase()}_CLIENT_SECRET`]: CLIENT_SECRET,
-      [`HALLPASS_PROVIDERS_${id.toUpperCase()}_NAME`]: "Corp & Sons",
+      [`HALLPASS_PROVIDERS_${id.toUpperCase()}_NAME`]: control.name,
     },
     /** Everything as at the start. */
     calm() {

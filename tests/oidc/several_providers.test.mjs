@@ -99,7 +99,8 @@ test("the same subject of two issuers is two people", async () => {
 
 test("a provider that does not exist is none", async () => {
   const client = house.client();
-  assert.equal((await client.ask("/api/auth/callback/nobody?code=x&state=y")).status, 400);
+  const answer = await client.ask("/api/auth/callback/nobody?code=x&state=y");
+  assert.deepEqual([answer.status, errorOf(answer)], [302, "Configuration"]);
   const address = await client.begin("nobody");
   assert.equal(new URL(address).searchParams.get("error"), "Configuration");
 });

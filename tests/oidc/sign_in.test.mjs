@@ -348,6 +348,18 @@ describe("the provider", () => {
     assert.equal(await client.who(), house.provider.user.email, "the session that was there goes on");
   });
 
+  test("longer ago than a session may live begins one only where it is to be remembered", async () => {
+    const days = 100;
+    const old = Math.floor(Date.now() / 1000) - days * 86_400;
+    house.provider.idToken = (all) => sign({ ...all, auth_time: old }, { key: house.provider.key });
+    const client = house.client();
+    assert.equal(errorOf(await client.signIn()), "OAuthTooOld");
+    assert.equal(errorOf(await client.signIn("corp", { remember: "true" })), null);
+    const [session] = await client.sessions();
+    assert.equal(Date.parse(session.authenticatedAt), old * 1000);
+    assert.ok(Date.parse(session.expires) > Date.now() + 89 * 86_400_000, session.expires);
+  });
+
   test("that is down is a clear answer, and sessions go on", async () => {
     const live = house.client();
     await live.signIn();

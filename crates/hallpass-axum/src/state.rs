@@ -247,17 +247,14 @@ impl Exchange {
         });
         if let Some(cookie) = cookie {
             headers.append(SET_COOKIE, cookie);
-            // Whatever the application says: a shared cache must not hand one user's cookie to another (A26).
-            headers.insert(CACHE_CONTROL, NO_STORE);
-        } else if looked {
-            match headers.entry(CACHE_CONTROL) {
-                Entry::Vacant(caching) => {
-                    caching.insert(NO_STORE);
-                }
-                // What is not stored varies by nothing (RFC 9111, section 4.1).
-                Entry::Occupied(caching) if caching.iter().any(|value| value == NO_STORE) => {}
-                Entry::Occupied(_) => vary_by_cookie(headers),
+            // Unless the application says as much: a shared cache must not hand one user's cookie to another (A26).
+            if !is_stored_nowhere(headers) {
+                headers.insert(CACHE_CONTROL, NO_STORE);
             }
+        } else if looked && !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, NO_STORE);
+        } else if looked && !is_stored_nowhere(headers) {
+            vary_by_cookie(headers);
         }
     }
 
@@ -282,6 +279,13 @@ fn has_successor(reason: &Invalid) -> bool {
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
+
+/// Whether no cache may keep the answer. What is not stored varies by nothing (RFC 9111, sections 4.1 and 5.2.2.5).
+fn is_stored_nowhere(headers: &HeaderMap) -> bool {
+    headers.get_all(CACHE_CONTROL).iter().any(|value| {
+        value.to_str().is_ok_and(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case("no-store")))
+    })
+}
 
 fn vary_by_cookie(headers: &mut HeaderMap) {
     let names_it = |value: &HeaderValue| {

@@ -79,9 +79,7 @@ impl Asked {
             ("GET", "session", None) => Some(Self::Session),
             // Signing in begins with a POST: a link alone sends nobody to a provider (login CSRF).
             ("GET", "signin", _) => Some(Self::SignInPage),
-            ("GET", "callback", Some(provider)) if provider != PROVIDER => {
-                Some(Self::Arrival { provider: provider.to_owned() })
-            }
+            ("GET", "callback", Some(provider)) => Some(Self::Arrival { provider: provider.to_owned() }),
             ("GET", "signout", None) => Some(Self::SignOutPage),
             ("GET", "error", None) => Some(Self::ErrorPage),
             ("POST", "session", None) => Some(Self::UpdateSession),
@@ -108,7 +106,9 @@ pub(crate) async fn answer(State(site): State<Arc<Site>>, request: Request) -> R
         Asked::Log => log(&parts, body).await,
         Asked::Arrival { provider } => match site.providers.get(&provider) {
             Some(provider) => provider_sign_in::callback(&site, parts, provider).await,
-            None => unknown(),
+            None if site.auth_api == AuthApi::Nextauth4 => unknown(),
+            // Somebody's browser comes from a provider that was taken out of the settings meanwhile: it gets a page.
+            None => unknown_provider(&site, Redirect::of_page(&site, &parts)),
         },
         asked => with_session(&site, asked, parts, body).await.unwrap_or_else(|refused| refused),
     }
@@ -159,13 +159,19 @@ async fn with_session(site: &Site, asked: Asked, mut parts: Parts, body: Body) -
         }
         Asked::BeginSignIn { provider: Some(id) } if site.providers.get(&id).is_some() => {
             match site.providers.get(&id) {
-                Some(provider) => provider_sign_in::begin(site, &parts, redirect, &handle, provider, &target).await,
+                Some(provider) => {
+                    provider_sign_in::begin(site, &parts, redirect, &handle, provider, &fields, &target).await
+                }
                 None => unknown(),
             }
         }
-        // A provider that does not exist.
-        _ => redirect.failed(&format!("{}{BASE}/error?error=Configuration", site.origin())),
+        _ => unknown_provider(site, redirect),
     })
+}
+
+/// What names a provider that does not exist.
+fn unknown_provider(site: &Site, redirect: Redirect) -> Response {
+    redirect.failed(&format!("{}{BASE}/error?error=Configuration", site.origin()))
 }
 
 /// Where events of signing in are logged.
@@ -421,7 +427,7 @@ mod tests {
             ("get", "/api/auth/session"),
             ("POST", "/api/auth/csrf"),
             ("POST", "/api/auth/callback"),
-            ("GET", "/api/auth/callback/credentials"),
+            ("GET", "/api/auth/callback"),
             ("GET", "/api/auth/callback/x/y"),
             ("GET", "/api/auth/session/x"),
             ("POST", "/api/auth/callback/credentials/x"),

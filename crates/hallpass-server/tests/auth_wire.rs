@@ -487,7 +487,7 @@ async fn everything_else_is_a_bad_request() {
             assert_eq!(answer.header("access-control-allow-origin"), "");
         }
     }
-    for path in ["/api/auth", "/api/auth/", "/api/auth/nonsense", "/api/auth/callback/credentials", "/api/auth/a/b/c"] {
+    for path in ["/api/auth", "/api/auth/", "/api/auth/nonsense", "/api/auth/callback", "/api/auth/a/b/c"] {
         let answer = browser.visit(path).await;
         assert_eq!((answer.status, answer.body.as_str()), (400, "\"Bad request.\""), "{path}");
     }
@@ -501,6 +501,12 @@ async fn an_unknown_provider_is_a_configuration_error() {
     for path in ["/api/auth/signin/github", "/api/auth/callback/github"] {
         let answer = browser.post(path, &[("csrfToken", &csrf)]).await;
         assert_eq!((answer.status, answer.url()), (200, server.at("/api/auth/error?error=Configuration")), "{path}");
+    }
+    // A browser that comes from a provider gets a page, also when that provider is gone.
+    for path in ["/api/auth/callback/github?code=a&state=b", "/api/auth/callback/credentials"] {
+        let answer = browser.visit(path).await;
+        let page = server.at("/api/auth/error?error=Configuration");
+        assert_eq!((answer.status, answer.header("location")), (302, page.as_str()), "{path}");
     }
     let answer = browser.get("/api/auth/error?error=Configuration").await;
     assert_eq!((answer.status, answer.header("location")), (302, server.at("/signin?error=Configuration").as_str()));

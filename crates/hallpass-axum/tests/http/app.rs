@@ -156,6 +156,7 @@ pub(crate) fn router(web: &Web, secret: Option<&str>, gate: Gate) -> Router {
         .route("/address", get(address))
         .route("/plain", get(async || "plain"))
         .route("/cached", get(cached))
+        .route("/forbidden-to-caches", get(forbidden_to_caches))
         .route("/slow", get(slow))
         .with_state(state)
         .nest("/account", self_service(web, settings()))
@@ -240,6 +241,11 @@ async fn address(address: Option<ClientAddress>) -> String {
 async fn cached(session: Option<Session>) -> Response {
     drop(session);
     ([("cache-control", "public, max-age=60"), ("vary", "Accept-Encoding")], "cached").into_response()
+}
+
+async fn forbidden_to_caches(session: Option<Session>) -> Response {
+    drop(session);
+    ([("cache-control", "private, no-cache, No-Store")], "for one reader").into_response()
 }
 
 /// Waits in the middle, then writes to its session.

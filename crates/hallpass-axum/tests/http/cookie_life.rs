@@ -65,6 +65,20 @@ async fn a26_an_extended_cookie_is_never_cacheable_whatever_the_application_says
 }
 
 #[tokio::test]
+async fn a26_what_forbids_caches_more_than_that_stays_as_the_application_says() {
+    let app = App::start().await;
+    let mut browser = app.browser();
+    browser.post("/remember/bob", "").await;
+    let kept = ("private, no-cache, No-Store", None);
+    for (days, sets_a_cookie) in [(0, false), (1, true)] {
+        app.advance(days * DAY);
+        let answer = browser.get("/forbidden-to-caches").await;
+        assert_eq!(answer.cookie.is_some(), sets_a_cookie);
+        assert_eq!((answer.header("cache-control").unwrap(), answer.header("vary")), kept);
+    }
+}
+
+#[tokio::test]
 async fn a50_a_dead_cookie_is_removed_when_its_owner_is_shown_that_he_is_signed_out() {
     for origin in [None, Some(String::from("https://app.example"))] {
         let app = App::with(crate::app::Options { public_url: origin, ..Default::default() }).await;

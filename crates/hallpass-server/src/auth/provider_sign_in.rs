@@ -39,6 +39,14 @@ const FEDERATED: &str = "fed";
 /// What a client may ask of a provider (OpenID Connect Core 1.0, section 3.1.2.1). Anything else would let a link change what this server asks for.
 const PASSED_ON: [&str; 5] = ["prompt", "login_hint", "acr_values", "max_age", "ui_locales"];
 
+/// What comes of it when the browser is back.
+enum Purpose {
+    /// A session, which survives the browser if its user is to be remembered.
+    SignIn { remember: bool },
+    /// The identity is linked.
+    Link(Linking),
+}
+
 /// Sends the browser to the provider. One request to the provider at most, and none as a rule.
 pub(super) async fn begin(
     site: &Site,
@@ -46,10 +54,12 @@ pub(super) async fn begin(
     redirect: Redirect,
     handle: &SessionHandle,
     provider: &Provider,
+    fields: &Fields,
     target: &str,
 ) -> Response {
     let query = Fields::of_query(parts.uri.query());
-    match start(site, &parts.headers, provider, target, &query, None).await {
+    let purpose = Purpose::SignIn { remember: fields.is_on("remember") };
+    match start(site, &parts.headers, provider, target, &query, purpose).await {
         Ok((address, cookies)) => {
             let response = if redirect.as_json || !is_navigation(&parts.headers) {
                 redirect.to(&address)
@@ -73,7 +83,7 @@ pub(crate) async fn begin_linking(
     linking: Linking,
 ) -> Result<Response, &'static str> {
     let target = format!("{}{}", site.origin(), pages::LINKED_ACCOUNTS);
-    let (address, cookies) = start(site, headers, provider, &target, &Fields::none(), Some(linking)).await?;
+    let (address, cookies) = start(site, headers, provider, &target, &Fields::none(), Purpose::Link(linking)).await?;
     Ok(with_cookies(pages::onward::show(&provider.settings().name, &address), cookies))
 }
 
@@ -85,14 +95,17 @@ async fn start(
     provider: &Provider,
     target: &str,
     query: &Fields,
-    linking: Option<Linking>,
+    purpose: Purpose,
 ) -> Result<Started, &'static str> {
     let begun = Transaction::begin(provider.id(), target, site.now_ms(), &*site.entropy);
     let mut transaction = begun.map_err(|error| {
         tracing::error!(target: "hallpass", error = %error, "no sign-in could be begun");
         "ProviderUnavailable"
     })?;
-    transaction.linking = linking;
+    match purpose {
+        Purpose::SignIn { remember } => transaction.remember = remember,
+        Purpose::Link(linking) => transaction.linking = Some(linking),
+    }
     let parameters = parameters(site, query, &mut transaction);
     match provider.authorization_address(&transaction, &redirect_uri(site, provider), &parameters).await {
         Ok(address) => Ok((address.into(), site.transactions.cookies(headers, &transaction))),
@@ -113,7 +126,7 @@ fn parameters(site: &Site, query: &Fields, transaction: &mut Transaction) -> Vec
     // Who asks for a new authentication wants to know that there was one.
     transaction.max_age = if again { Some(0) } else { asked.and_then(|seconds| seconds.parse().ok()) };
     // Asked for in any case, since it makes the provider say when the user authenticated. Longer ago than a session may live is of no use.
-    let longest = match site.web.sessions().policies().of(&Class::WEB).absolute_timeout {
+    let longest = match site.web.sessions().policies().of(&class_of(transaction)).absolute_timeout {
         AbsoluteTimeout::After(longest) => Some(longest.as_secs()),
         AbsoluteTimeout::Never => None,
     };
@@ -121,6 +134,11 @@ fn parameters(site: &Site, query: &Fields, transaction: &mut Transaction) -> Vec
         parameters.push(("max_age", seconds.to_string()));
     }
     parameters
+}
+
+/// The class of the session that is to be made.
+const fn class_of(transaction: &Transaction) -> Class {
+    if transaction.remember { Class::REMEMBERED } else { Class::WEB }
 }
 
 fn redirect_uri(site: &Site, provider: &Provider) -> String {
@@ -273,7 +291,7 @@ async fn arrive(
     if account.disabled_at.is_some() {
         return Err(refuse("AccessDenied", target, "disabled account"));
     }
-    sign_in(site, handle, provider, &account, &authenticated)
+    sign_in(site, handle, provider, &account, &authenticated, class_of(&transaction))
         .await
         .map(|arrived| match arrived {
             Ok(session) => Arrived::SignedIn { session, target: target.to_owned() },
@@ -320,7 +338,7 @@ fn is_recent(authenticated: &Authenticated, transaction: &Transaction, site: &Si
             return Err("the provider authenticated the user longer ago than was asked for");
         }
     }
-    match site.web.sessions().policies().of(&Class::WEB).absolute_timeout {
+    match site.web.sessions().policies().of(&class_of(transaction)).absolute_timeout {
         // It would have ended before it began.
         AbsoluteTimeout::After(longest)
             if Timestamp::from_millis(auth_time.saturating_mul(1_000)).plus(longest).as_millis() <= site.now_ms() =>
@@ -394,9 +412,10 @@ async fn sign_in(
     provider: &Provider,
     account: &Account,
     authenticated: &Authenticated,
+    class: Class,
 ) -> Entered {
     let user = UserId::new(account.id.as_str()).map_err(|error| undecided(&error))?;
-    let mut sign_in = SignIn::new(user).class(Class::WEB).source(provider.id());
+    let mut sign_in = SignIn::new(user).class(class).source(provider.id());
     if authenticated.methods.is_empty() {
         sign_in = sign_in.method(FEDERATED);
     }

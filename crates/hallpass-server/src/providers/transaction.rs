@@ -44,6 +44,9 @@ pub(crate) struct Transaction {
     pub(crate) verifier: String,
     pub(crate) target: String,
     pub(crate) linking: Option<Linking>,
+    /// Whether the session is to survive the browser.
+    #[serde(default)]
+    pub(crate) remember: bool,
     /// The authentication may be this old, in seconds.
     pub(crate) max_age: Option<u32>,
     pub(crate) begun_at: i64,
@@ -76,6 +79,7 @@ impl Transaction {
             verifier: random()?,
             target: target.to_owned(),
             linking: None,
+            remember: false,
             max_age: None,
             begun_at: now_ms,
         })
