@@ -14,6 +14,7 @@ mod http_client;
 pub(crate) mod logout_token;
 mod oauth2;
 mod oidc;
+pub(crate) mod state_cookies;
 pub(crate) mod transaction;
 
 use std::sync::Arc;

@@ -24,7 +24,8 @@ use super::sign_in::{self, Attempted, Origin};
 use super::{BASE, EVENTS, Redirect, append_cookie, with_target};
 use crate::accounts::{Account, AccountId, Created, DisplayName, Email, Identity, Linked, LinkedIdentity, NewAccount};
 use crate::pages::{self, linked_accounts};
-use crate::providers::transaction::{Found, Linking, Transaction};
+use crate::providers::state_cookies::Found;
+use crate::providers::transaction::{Linking, Transaction};
 use crate::providers::{Authenticated, CLOCK_SKEW_SECONDS, Callback, Provider, ProviderError};
 use crate::serve::site::Site;
 
