@@ -24,6 +24,7 @@ use super::sign_in::{self, Attempted, Origin};
 use super::{BASE, EVENTS, Redirect, append_cookie, with_target};
 use crate::accounts::{Account, AccountId, Created, DisplayName, Email, Identity, Linked, LinkedIdentity, NewAccount};
 use crate::pages::{self, linked_accounts};
+use crate::provider_counts::SignedIn;
 use crate::providers::state_cookies::Found;
 use crate::providers::transaction::{Linking, Transaction};
 use crate::providers::{Authenticated, CLOCK_SKEW_SECONDS, Callback, Provider, ProviderError};
@@ -97,7 +98,11 @@ async fn start(
     let parameters = parameters(site, query, &mut transaction);
     match provider.authorization_address(&transaction, &redirect_uri(site, provider), &parameters).await {
         Ok(address) => Ok((address.into(), site.transactions.cookies(headers, &transaction))),
-        Err(error) => Err(code_of(provider, &error)),
+        Err(error) => {
+            let code = code_of(provider, &error);
+            site.provider_counts.sign_in(provider.id(), SignedIn::of_code(code));
+            Err(code)
+        }
     }
 }
 
@@ -144,11 +149,15 @@ fn is_navigation(headers: &HeaderMap) -> bool {
 pub(super) async fn callback(site: &Site, mut parts: Parts, provider: &Provider) -> Response {
     let handle = match SessionHandle::from_request_parts(&mut parts, &()).await {
         Ok(handle) => handle,
-        Err(undecided) => return undecided.into_response(),
+        Err(undecided) => {
+            site.provider_counts.sign_in(provider.id(), SignedIn::Undecided);
+            return undecided.into_response();
+        }
     };
     let query = Fields::of_query(parts.uri.query());
     let state = query.only("state").filter(|state| state.len() <= MAX_STATE_BYTES).unwrap_or_default().to_owned();
     let outcome = arrive(site, &mut parts, &handle, provider, &query, &state).await;
+    site.provider_counts.sign_in(provider.id(), counted(&outcome));
     // Used up, whatever came of it.
     let removal = (!state.is_empty()).then(|| site.transactions.removal(&state)).flatten();
     let response = match outcome {
@@ -180,6 +189,15 @@ enum Arrived {
     Linked(&'static str),
     /// A session was made that must not be: the answer carries no cookie.
     Without(Failed),
+}
+
+fn counted(outcome: &Result<Arrived, Failed>) -> SignedIn {
+    match outcome {
+        Ok(Arrived::SignedIn { .. }) => SignedIn::Done,
+        Ok(Arrived::Linked(linked_accounts::LINKED)) => SignedIn::Linked,
+        Ok(Arrived::Linked(_)) => SignedIn::NotLinked,
+        Ok(Arrived::Without(failed)) | Err(failed) => SignedIn::of_code(failed.code),
+    }
 }
 
 /// Why nobody was signed in, for the sign-in page, and where the user wanted to go.

@@ -32,8 +32,9 @@ use crate::auth::{self, AuthApi};
 use crate::engine::Engine;
 use crate::pages::{self, assets, home, linked_accounts, setup, signin};
 use crate::password::Passwords;
-use crate::providers::Providers;
+use crate::provider_counts::ProviderCounts;
 use crate::providers::transaction::Transactions;
+use crate::providers::{Provider, Providers};
 use crate::rate_limit::{SignInLimits, SignInRates};
 use crate::settings::Settings;
 
@@ -50,6 +51,7 @@ pub(crate) struct Site {
     pub(crate) auth_api: AuthApi,
     pub(crate) csrf: Csrf,
     pub(crate) providers: Providers,
+    pub(crate) provider_counts: ProviderCounts,
     pub(crate) transactions: Transactions,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
@@ -73,9 +75,11 @@ impl Site {
                 kept.context("the key of the sign-in form could not be read")?
             }
         };
+        let providers = Providers::new(&settings.providers)?;
         Ok(Self {
             auth_api: settings.auth_api,
-            providers: Providers::new(&settings.providers)?,
+            provider_counts: ProviderCounts::new(providers.iter().map(Provider::id)),
+            providers,
             transactions: Transactions::new(&secret, web.origin().is_secure()),
             csrf: Csrf::new(secret, settings.auth_api, web.origin().is_secure()),
             web,
