@@ -112,11 +112,44 @@ impl LoggedOut {
     }
 }
 
+/// Outcomes of signing out at providers: one for each sign-out here, and one more for a browser that comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departed {
+    /// The browser was told to go there.
+    Sent,
+    /// It came back.
+    Returned,
+    /// The provider did not say where.
+    Unavailable,
+    /// It has no place to sign out.
+    Unsupported,
+    Misconfigured,
+    /// Where the session came from could not be read.
+    Undecided,
+}
+
+impl Departed {
+    const ALL: [Self; 6] =
+        [Self::Sent, Self::Returned, Self::Unavailable, Self::Unsupported, Self::Misconfigured, Self::Undecided];
+
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Returned => "returned",
+            Self::Unavailable => "unavailable",
+            Self::Unsupported => "unsupported",
+            Self::Misconfigured => "misconfigured",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
 /// The counters.
 #[derive(Debug)]
 pub(crate) struct ProviderCounts {
     sign_ins: Counted,
     back_channel_logouts: Counted,
+    departures: Counted,
 }
 
 fn count(counted: &Counted, provider: &str, outcome: &'static str) {
@@ -126,13 +159,18 @@ fn count(counted: &Counted, provider: &str, outcome: &'static str) {
 impl ProviderCounts {
     /// All at 0 for these providers: what appears with its first increment has no rate before its second.
     pub(crate) fn new<'a>(providers: impl Iterator<Item = &'a str>) -> Self {
-        let counts = Self { sign_ins: Counted::default(), back_channel_logouts: Counted::default() };
+        let counts = Self {
+            sign_ins: Counted::default(),
+            back_channel_logouts: Counted::default(),
+            departures: Counted::default(),
+        };
         for provider in providers {
             let at_zero = |counted: &Counted, outcome| {
                 drop(counted.get_or_create(&Labels { provider: provider.to_owned(), outcome }));
             };
             SignedIn::ALL.iter().for_each(|outcome| at_zero(&counts.sign_ins, outcome.label()));
             LoggedOut::ALL.iter().for_each(|outcome| at_zero(&counts.back_channel_logouts, outcome.label()));
+            Departed::ALL.iter().for_each(|outcome| at_zero(&counts.departures, outcome.label()));
         }
         counts
     }
@@ -145,6 +183,10 @@ impl ProviderCounts {
         count(&self.back_channel_logouts, provider, outcome.label());
     }
 
+    pub(crate) fn departure(&self, provider: &str, outcome: Departed) {
+        count(&self.departures, provider, outcome.label());
+    }
+
     /// Adds them to what is shown.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("provider_sign_ins", "Sign-ins and linkings with a provider", self.sign_ins.clone());
@@ -152,6 +194,11 @@ impl ProviderCounts {
             "backchannel_logouts",
             "Logout tokens that a provider sent",
             self.back_channel_logouts.clone(),
+        );
+        registry.register(
+            "rp_initiated_logouts",
+            "Sign-outs that lead to the provider, and returns from there",
+            self.departures.clone(),
         );
     }
 }
@@ -172,7 +219,7 @@ mod tests {
     #[test]
     fn all_outcomes_of_a_provider_are_there_from_the_start() {
         let counts = ProviderCounts::new(["corp"].into_iter());
-        counts.back_channel_logout("corp", LoggedOut::Ended);
+        counts.departure("corp", Departed::Sent);
         let mut registry = Registry::with_prefix("hallpass");
         counts.register(&mut registry);
         let mut text = String::new();
@@ -180,6 +227,7 @@ mod tests {
         let of = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
         assert_eq!(of("hallpass_provider_sign_ins_total{provider=\"corp\",outcome="), SignedIn::ALL.len());
         assert_eq!(of("hallpass_backchannel_logouts_total{provider=\"corp\",outcome="), LoggedOut::ALL.len());
-        assert!(text.contains("hallpass_backchannel_logouts_total{provider=\"corp\",outcome=\"ended\"} 1\n"), "{text}");
+        assert_eq!(of("hallpass_rp_initiated_logouts_total{provider=\"corp\",outcome="), Departed::ALL.len());
+        assert!(text.contains("hallpass_rp_initiated_logouts_total{provider=\"corp\",outcome=\"sent\"} 1\n"), "{text}");
     }
 }

@@ -34,7 +34,7 @@ use crate::serve::site::Site;
 const MAX_PARAMETER_BYTES: usize = 320;
 const MAX_CODE_BYTES: usize = 4_096;
 /// Longest `state` that is looked for; ours has 43 bytes.
-const MAX_STATE_BYTES: usize = 128;
+pub(super) const MAX_STATE_BYTES: usize = 128;
 /// What an authentication is called whose provider does not say how it came about. RFC 8176 has no word for it.
 const FEDERATED: &str = "fed";
 
@@ -56,7 +56,7 @@ pub(super) async fn begin(
             let response = if redirect.as_json || !is_navigation(&parts.headers) {
                 redirect.to(&address)
             } else {
-                pages::onward::show(&provider.settings().name, &address)
+                pages::onward::show(&provider.settings().name, &address, pages::onward::SIGNING_IN)
             };
             with_cookies(response, cookies)
         }
@@ -76,7 +76,8 @@ pub(crate) async fn begin_linking(
 ) -> Result<Response, &'static str> {
     let target = format!("{}{}", site.origin(), pages::LINKED_ACCOUNTS);
     let (address, cookies) = start(site, headers, provider, &target, &Fields::none(), Some(linking)).await?;
-    Ok(with_cookies(pages::onward::show(&provider.settings().name, &address), cookies))
+    let page = pages::onward::show(&provider.settings().name, &address, pages::onward::SIGNING_IN);
+    Ok(with_cookies(page, cookies))
 }
 
 type Started = (String, Vec<HeaderValue>);
@@ -135,7 +136,7 @@ fn redirect_uri(site: &Site, provider: &Provider) -> String {
 
 /// A browser that shows what is answered. Its policy for forms (`form-action`) holds for every address that the answer leads to, and nobody can
 /// list those of a provider: such a browser gets a page that goes on.
-fn is_navigation(headers: &HeaderMap) -> bool {
+pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
     match headers.get("sec-fetch-mode") {
         Some(mode) => mode == "navigate",
         None => headers
@@ -460,7 +461,7 @@ async fn link(
     Ok(Arrived::Linked(result))
 }
 
-fn with_cookies(mut response: Response, cookies: impl IntoIterator<Item = HeaderValue>) -> Response {
+pub(super) fn with_cookies(mut response: Response, cookies: impl IntoIterator<Item = HeaderValue>) -> Response {
     for cookie in cookies {
         response.headers_mut().append(SET_COOKIE, cookie);
     }

@@ -180,6 +180,7 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
 mod tests {
     use hallpass_core::OsEntropy;
 
+    use super::super::departure::{Departure, Departures};
     use super::super::transaction::{Transaction, Transactions};
     use super::*;
 
@@ -222,6 +223,21 @@ mod tests {
         // Under the name of another state it is still not that state's.
         let renamed = pair(&cookies[0]).replace(&transactions.name(&mine.state), &transactions.name(&theirs.state));
         assert!(matches!(transactions.find(&sending(&renamed), &theirs.state, NOW), Found::Unknown));
+    }
+
+    #[test]
+    fn a_cookie_of_one_kind_is_none_of_another() {
+        let secret = SecretString::from("a secret of the server for the tests".to_owned());
+        let (transactions, departures) = (transactions(), Departures::new(&secret, false));
+        assert_ne!(transactions.tag("x"), departures.tag("x"));
+        let mine = Departure::begin("corp", "http://127.0.0.1/x", NOW, &OsEntropy).unwrap();
+        let cookie = pair(&departures.cookies(&HeaderMap::new(), &mine)[0]);
+        assert!(matches!(departures.find(&sending(&cookie), &mine.state, NOW), Found::UnderWay(_)));
+        assert!(!format!("{mine:?}").contains(&mine.state));
+        let renamed = cookie.replace(Departure::NAME, Transaction::NAME);
+        assert!(matches!(transactions.find(&sending(&renamed), &mine.state, NOW), Found::Unknown));
+        // Sign-outs under way do not push out sign-ins.
+        assert_eq!(transactions.cookies(&sending(&[cookie.as_str(); 5].join("; ")), &begun(NOW)).len(), 1);
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Transaction {
 }
 
 /// 256 bits, for an address.
-fn random(entropy: &dyn Entropy) -> Result<String, EntropyError> {
+pub(super) fn random(entropy: &dyn Entropy) -> Result<String, EntropyError> {
     let mut bytes = [0_u8; 32];
     entropy.fill(&mut bytes)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

@@ -28,11 +28,12 @@ use super::pending_ends::Status;
 use crate::accounts::{Account, AccountId, Accounts, AccountsError, ServerSecret};
 use crate::auth::csrf::Csrf;
 use crate::auth::fields::MAX_BODY_BYTES;
-use crate::auth::{self, AuthApi};
+use crate::auth::{self, AuthApi, sign_out};
 use crate::engine::Engine;
 use crate::pages::{self, assets, home, linked_accounts, setup, signin};
 use crate::password::Passwords;
 use crate::provider_counts::ProviderCounts;
+use crate::providers::departure::Departures;
 use crate::providers::transaction::Transactions;
 use crate::providers::{Provider, Providers};
 use crate::rate_limit::{SignInLimits, SignInRates};
@@ -53,6 +54,7 @@ pub(crate) struct Site {
     pub(crate) providers: Providers,
     pub(crate) provider_counts: ProviderCounts,
     pub(crate) transactions: Transactions,
+    pub(crate) departures: Departures,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -81,6 +83,7 @@ impl Site {
             provider_counts: ProviderCounts::new(providers.iter().map(Provider::id)),
             providers,
             transactions: Transactions::new(&secret, web.origin().is_secure()),
+            departures: Departures::new(&secret, web.origin().is_secure()),
             csrf: Csrf::new(secret, settings.auth_api, web.origin().is_secure()),
             web,
             accounts: Arc::clone(&engine.accounts),
@@ -124,7 +127,9 @@ pub(super) fn router(site: &Arc<Site>, settings: &Settings, ends: Arc<Status>) -
         .route("/api/auth/{*rest}", any(auth::answer))
         .merge(assets::routes())
         .with_state(Arc::clone(site));
-    let named = self_service(&site.web, own_sessions).layer(from_fn_with_state(Arc::clone(site), with_user_name));
+    let named = self_service(&site.web, own_sessions)
+        .layer(from_fn_with_state(Arc::clone(site), with_user_name))
+        .layer(from_fn_with_state(Arc::clone(site), sign_out::of_page));
     let over_sessions = pages.merge(named).fallback(not_found).layer(site.web.layer());
     // These do not depend on who is signed in, and must not fail because of a cookie.
     let mut for_programs = Router::new()
