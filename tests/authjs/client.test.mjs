@@ -32,7 +32,11 @@ for (const [version, wrong] of Object.entries(WRONG)) {
 
     before(async () => {
       provider = await startProvider();
-      app = await startApp(version, { ...provider.settings, HALLPASS_PROVIDERS_CORP_SIGN_UP: "true" });
+      app = await startApp(version, {
+        ...provider.settings,
+        HALLPASS_PROVIDERS_CORP_SIGN_UP: "true",
+        HALLPASS_PROVIDERS_CORP_LOGOUT_AT_PROVIDER: "true",
+      });
       provider.register(app.origin);
       account = await addAccount(app.hallpass);
     });
@@ -207,6 +211,39 @@ for (const [version, wrong] of Object.entries(WRONG)) {
         await device.status("authenticated");
       }
       assertNoFaults(device);
+      await device.context.close();
+    });
+
+    test("signOut of a session that a provider began leads there and back; without a redirect it ends here alone", async () => {
+      const device = await open();
+      const signIn = async () => {
+        await device.press("Sign in with corp");
+        await device.page.waitForURL("/welcome");
+        await device.status("authenticated");
+        const token = await tokenOf(device);
+        recordSecret(token);
+        return token;
+      };
+      const isEnded = async (token) => {
+        const headers = { cookie: `session=${token}` };
+        return (await fetch(`${app.hallpass.origin}/api/sessions`, { headers, signal: AbortSignal.timeout(15_000) })).status === 401;
+      };
+      const first = await signIn();
+      const asked = provider.interactions;
+      await device.press("Sign out and stay");
+      const { url } = await device.said();
+      await device.status("unauthenticated");
+      assert.ok(url.startsWith(`${provider.issuer}/session/end?`), url);
+      assert.ok(await isEnded(first));
+      const second = await signIn();
+      assert.equal(provider.interactions, asked, "it is still signed in there");
+      await device.press("Sign out and go");
+      await device.page.getByRole("button", { name: "Yes, sign me out" }).click();
+      await device.page.waitForURL("/goodbye");
+      await device.status("unauthenticated");
+      assert.ok(await isEnded(second));
+      await signIn();
+      assert.ok(provider.interactions > asked, "it asks who it is");
       await device.context.close();
     });
 

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { somebody, startHouse } from "./house.mjs";
+import { counted, METRICS_SECRET } from "./metrics.mjs";
 import { CLIENT_ID, CLIENT_SECRET, decode, newKey, sign } from "./provider.mjs";
 
 const EVENT = "http://schemas.openid.net/event/backchannel-logout";
@@ -12,7 +13,7 @@ let house;
 let idToken;
 
 before(async () => {
-  house = await startHouse();
+  house = await startHouse({ settings: { HALLPASS_METRICS_SECRET: METRICS_SECRET } });
 });
 
 after(async () => {
@@ -209,6 +210,8 @@ describe("refused is a token", () => {
     const statuses = await Promise.all(Array.from({ length: 200 }, () => post("junk").then(({ status }) => status)));
     assert.ok(statuses.filter((status) => status === 400).length <= 31, `${statuses.filter((status) => status === 400).length} were looked at`);
     assert.ok(statuses.includes(429));
+    const limited = statuses.filter((status) => status === 429).length;
+    assert.ok((await counted(house.hallpass, "backchannel_logouts", "corp", "limited")) >= limited);
     // The bucket is full again for the tests that follow.
     await settle();
   });

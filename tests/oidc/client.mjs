@@ -36,19 +36,26 @@ export class Client {
     return [...this.jar().keys()].filter((name) => name.startsWith("hallpass.sign-in."));
   }
 
+  /** Names of cookies that are a sign-out under way. */
+  leaving() {
+    return [...this.jar().keys()].filter((name) => name.startsWith("hallpass.sign-out."));
+  }
+
   get token() {
     return this.jar().get("session");
   }
 
-  /** One request, no redirect followed. `body` is sent as a form. */
-  async ask(url, { method = "GET", headers = {}, body } = {}) {
+  /** One request, no redirect followed. `body` is sent as a form, `json` as JSON. */
+  async ask(url, { method = "GET", headers = {}, body, json: sent } = {}) {
     const target = new URL(url, this.hallpass.origin);
     const jar = this.jar(target.origin);
     const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
+    const content = sent ? JSON.stringify(sent) : body && `${new URLSearchParams(body)}`;
+    const type = sent ? "application/json" : "application/x-www-form-urlencoded";
     const { response, text } = await send(target, {
       method,
-      headers: { ...(cookie && { cookie }), ...(body && { "content-type": "application/x-www-form-urlencoded" }), ...headers },
-      body: body && `${new URLSearchParams(body)}`,
+      headers: { ...(cookie && { cookie }), ...(content && { "content-type": type, "content-length": Buffer.byteLength(content) }), ...headers },
+      body: content,
     });
     for (const line of response.headers["set-cookie"] ?? []) {
       const [, name, value] = line.match(/^([^=]+)=([^;]*)/);
@@ -102,6 +109,20 @@ export class Client {
   /** A whole sign-in; hallpass's answer to what comes back. */
   async signIn(provider = "corp", options = {}) {
     return this.ask(await this.authorize(await this.begin(provider, options)));
+  }
+
+  /** Signs out as the client of Auth.js does; the address that it is told to go to. */
+  async signOut(callbackUrl = "/", headers = {}) {
+    return (await this.post("/api/auth/signout", { callbackUrl }, { "x-auth-return-redirect": "1", ...headers })).json?.url;
+  }
+
+  /** Answers the provider's question at `address` whether to sign out there, too; where the browser is sent then. */
+  async confirmSignOut(address, yes = true) {
+    const page = await this.ask(address);
+    const xsrf = page.text.match(/name="xsrf" value="([^"]+)"/)?.[1];
+    if (!xsrf) throw new Error(`${address} answers ${page.status}\n${page.text}`);
+    const done = await this.ask(new URL("/session/end/confirm", address), { method: "POST", body: { xsrf, ...(yes && { logout: "yes" }) } });
+    return done.location;
   }
 
   async signInWithPassword({ email, password }) {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { errorOf } from "./client.mjs";
 import { somebody, startHouse } from "./house.mjs";
+import { counted, METRICS_SECRET } from "./metrics.mjs";
 import { sign } from "./provider.mjs";
 
 let house;
@@ -11,7 +12,7 @@ let house;
 const NAVIGATION = { "sec-fetch-mode": "navigate", "sec-fetch-site": "same-origin" };
 
 before(async () => {
-  house = await startHouse({ signUp: false });
+  house = await startHouse({ signUp: false, settings: { HALLPASS_METRICS_SECRET: METRICS_SECRET } });
 });
 
 after(async () => {
@@ -53,8 +54,11 @@ test("an unknown identity signs nobody in where nobody may sign up", async () =>
 
 test("linking, signing in with it, unlinking", async () => {
   const { account, client } = await signedIn();
+  const linked = () => counted(house.hallpass, "provider_sign_ins", "corp", "linked");
+  const before = await linked();
   const answer = await link(client);
   assert.equal(resultOf(answer), "linked");
+  assert.equal(await linked(), before + 1);
   const page = await client.ask(answer.location);
   assert.match(page.text, /Corp &#38; Sons|Corp &amp; Sons/);
   assert.ok(page.text.includes(house.provider.user.email));
@@ -127,7 +131,9 @@ test("an identity of another account stays there", async () => {
   const first = await signedIn();
   await link(first.client);
   const second = await signedIn();
+  const before = await counted(house.hallpass, "provider_sign_ins", "corp", "not_linked");
   assert.equal(resultOf(await link(second.client)), "of-another");
+  assert.equal(await counted(house.hallpass, "provider_sign_ins", "corp", "not_linked"), before + 1);
   const client = house.client();
   await client.signIn();
   assert.equal(await client.who(), first.account.email);

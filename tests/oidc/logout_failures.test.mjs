@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { startServer } from "../browser/server.mjs";
 import { startHouse } from "./house.mjs";
+import { counted, METRICS_SECRET } from "./metrics.mjs";
 import { CLIENT_ID, decode, sign } from "./provider.mjs";
 
 const seconds = () => Math.floor(Date.now() / 1000);
@@ -63,7 +64,8 @@ test("two servers: a logout at one ends the session at the other, and its token 
 });
 
 test("a session database that is away is 503, never 200, and the provider's next try ends the session", async () => {
-  const house = await startHouse({ settings: { HALLPASS_ACCOUNTS_URL: "sqlite:accounts.db", HALLPASS_SWEEP_INTERVAL: "1h" } });
+  const settings = { HALLPASS_ACCOUNTS_URL: "sqlite:accounts.db", HALLPASS_SWEEP_INTERVAL: "1h", HALLPASS_METRICS_SECRET: METRICS_SECRET };
+  const house = await startHouse({ settings });
   const file = join(house.hallpass.directory, "hallpass.db");
   try {
     const { client, claims } = await signedIn(house);
@@ -74,6 +76,10 @@ test("a session database that is away is 503, never 200, and the provider's next
     assert.equal(await post(house.hallpass, token), 200, "not a replay: it was not done");
     assert.equal(await client.who(), null);
     assert.equal(await post(house.hallpass, token), 400);
+    const count = (outcome) => counted(house.hallpass, "backchannel_logouts", "corp", outcome);
+    // What was answered 503 may have ended the session already.
+    const counts = [await count("undecided"), (await count("ended")) + (await count("nothing_to_end")), await count("refused")];
+    assert.deepEqual(counts, [1, 1, 1]);
   } finally {
     await house.close();
   }

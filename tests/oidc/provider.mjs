@@ -148,7 +148,7 @@ export async function startProvider({ host = "localhost", id = "corp" } = {}) {
         client_id: CLIENT_ID,
         client_secret: CLIENT_SECRET,
         redirect_uris: [`${origin}/api/auth/callback/${id}`],
-        post_logout_redirect_uris: [`${origin}/signin`],
+        post_logout_redirect_uris: [`${origin}/api/auth/signed-out`],
         response_types: ["code"],
         grant_types: ["authorization_code"],
         backchannel_logout_uri: `${origin}/api/auth/backchannel-logout/${id}`,

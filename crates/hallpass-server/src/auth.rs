@@ -1,6 +1,6 @@
 //! The sign-in contract that Auth.js clients speak (version 5, or version 4: [`AuthApi`]), for the provider `credentials` and those of the settings.
 //!
-//! `GET /api/auth/csrf`, `providers`, `session`, `signin`, `signout`, `error`, `callback/ID`; `POST /api/auth/session`, `signin[/ID]`,
+//! `GET /api/auth/csrf`, `providers`, `session`, `signin`, `signout`, `signed-out`, `error`, `callback/ID`; `POST /api/auth/session`, `signin[/ID]`,
 //! `callback/credentials`, `signout`, and for version 4 `_log`. Everything else under `/api/auth` is 400 and the JSON string `"Bad request."`.
 //!
 //! What differs from Auth.js, on purpose, and why no client minds (`tests/authjs` asks both and compares):
@@ -14,6 +14,7 @@
 //! - Too many failed attempts are 429 with `Retry-After`, too many at once 503; both still carry `{"url"}`.
 //! - A browser that posts a form to `signin/ID` gets a page that goes on to the provider, and everybody else the redirect: the policy of the page with the
 //!   form would stop a redirect to another site.
+//! - A sign-out of a session that came from a provider can lead there, to sign out there, too; the browser comes back to `GET signed-out`.
 //! - An identity that is not linked is never linked by signing in, signed in or not.
 //! - Bodies of other types than form and JSON are 415, above 16 KiB 413, and requests of other origins 403.
 
@@ -23,6 +24,7 @@ pub(crate) mod fields;
 pub(crate) mod provider_sign_in;
 pub(crate) mod redirect_target;
 pub(crate) mod sign_in;
+pub(crate) mod sign_out;
 
 use std::sync::Arc;
 
@@ -57,6 +59,7 @@ enum Asked {
     Session,
     SignInPage,
     SignOutPage,
+    SignedOut,
     ErrorPage,
     UpdateSession,
     BeginSignIn { provider: Option<String> },
@@ -81,6 +84,7 @@ impl Asked {
             ("GET", "signin", _) => Some(Self::SignInPage),
             ("GET", "callback", Some(provider)) => Some(Self::Arrival { provider: provider.to_owned() }),
             ("GET", "signout", None) => Some(Self::SignOutPage),
+            ("GET", "signed-out", None) => Some(Self::SignedOut),
             ("GET", "error", None) => Some(Self::ErrorPage),
             ("POST", "session", None) => Some(Self::UpdateSession),
             ("POST", "signin", provider) => Some(Self::BeginSignIn { provider: provider.map(ToOwned::to_owned) }),
@@ -102,6 +106,8 @@ pub(crate) async fn answer(State(site): State<Arc<Site>>, request: Request) -> R
         Asked::Providers => providers(&site),
         Asked::SignInPage => to_sign_in(&site, &parts),
         Asked::SignOutPage => Redirect::of_page(&site, &parts).to(site.origin().as_str()),
+        Asked::SignedOut if site.providers.any_signs_out() => sign_out::returned(&site, &parts),
+        Asked::SignedOut => unknown(),
         Asked::ErrorPage => error_page(&site, &parts),
         Asked::Log => log(&parts, body).await,
         Asked::Arrival { provider } => match site.providers.get(&provider) {
@@ -153,7 +159,7 @@ async fn with_session(site: &Site, asked: Asked, mut parts: Parts, body: Body) -
             credentials(site, &parts, redirect, &handle, &fields, &target).await
         }
         Asked::Callback { .. } if site.auth_api == AuthApi::Nextauth4 => unknown(),
-        Asked::SignOut => sign_out(redirect, &handle, &target).await,
+        Asked::SignOut => sign_out::answer(site, &parts.headers, redirect, &handle, &target).await,
         Asked::BeginSignIn { provider } if provider.as_deref().is_none_or(|provider| provider == PROVIDER) => {
             redirect.to(&sign_in_address(site, &target))
         }
@@ -332,16 +338,6 @@ async fn credentials(
             response
         }
         Attempted::Unavailable => sign_in::without_cookies(StatusCode::SERVICE_UNAVAILABLE.into_response()),
-    }
-}
-
-async fn sign_out(redirect: Redirect, handle: &SessionHandle, target: &str) -> Response {
-    match handle.sign_out().await {
-        Ok(_) => redirect.to(target),
-        Err(error) => {
-            tracing::error!(target: "hallpass", error = %error, "signing out failed; the session may live on");
-            StatusCode::SERVICE_UNAVAILABLE.into_response()
-        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod output;
 mod pages;
 pub mod password;
 pub mod progress;
+mod provider_counts;
 mod provider_logouts;
 mod providers;
 pub mod rate_limit;

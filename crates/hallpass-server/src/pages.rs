@@ -6,6 +6,7 @@ pub(crate) mod home;
 pub(crate) mod linked_accounts;
 pub(crate) mod onward;
 pub(crate) mod setup;
+pub(crate) mod signed_out;
 pub(crate) mod signin;
 
 use askama::Template;
@@ -39,7 +40,7 @@ fn page(status: StatusCode, template: &impl Template) -> Response {
 }
 
 /// To another page of this server.
-fn see_other(location: &str) -> Response {
+pub(crate) fn see_other(location: &str) -> Response {
     match HeaderValue::try_from(location) {
         Ok(location) => {
             let headers = [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];

@@ -8,12 +8,14 @@
 //! [`crate::auth::provider_sign_in`]'s.
 
 mod authenticated;
+pub(crate) mod departure;
 mod discovery;
 mod error;
 mod http_client;
 pub(crate) mod logout_token;
 mod oauth2;
 mod oidc;
+pub(crate) mod state_cookies;
 pub(crate) mod transaction;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use self::discovery::Discovery;
 pub(crate) use self::error::ProviderError;
 use self::http_client::HttpClient;
 use self::transaction::Transaction;
+use crate::accounts::ProviderSession;
 use crate::settings::{ProviderKind, ProviderSettings};
 
 /// How far a provider's clock may be from ours.
@@ -79,6 +82,11 @@ impl Providers {
         self.all.iter()
     }
 
+    /// Whether signing out leads to any of them.
+    pub(crate) fn any_signs_out(&self) -> bool {
+        self.all.iter().any(Provider::signs_out)
+    }
+
     /// Their issuers: what identities can sign in with.
     pub(crate) fn issuers(&self) -> Vec<String> {
         self.all.iter().map(|provider| provider.settings.issuer.clone()).collect()
@@ -111,6 +119,48 @@ impl Provider {
     /// Whether it can be asked to authenticate a user anew, and says when it did.
     pub(crate) fn can_reauthenticate(&self) -> bool {
         self.discovery.is_some()
+    }
+
+    /// Whether signing out leads there, too.
+    pub(crate) fn signs_out(&self) -> bool {
+        self.settings.logout_at_provider
+    }
+
+    /// Where the user of a session that came from here signs out here, too; `None` when the provider has no such place. At most one request to
+    /// the provider, and none as a rule.
+    ///
+    /// No `id_token_hint` goes along, since no token of the provider is kept: without it the provider has to ask the user (section 2; ASVS 5.0,
+    /// 10.6.2). The `logout_hint` names the session that is meant where the provider told its id, and otherwise the user.
+    ///
+    /// # Errors
+    /// [`ProviderError`] when the provider does not say where.
+    pub(crate) async fn end_session_address(
+        &self,
+        came: &ProviderSession,
+        back: &str,
+        state: &str,
+    ) -> Result<Option<Url>, ProviderError> {
+        let Some(mut address) = self.end_session_endpoint().await? else {
+            return Ok(None);
+        };
+        address
+            .query_pairs_mut()
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("logout_hint", came.sid.as_deref().unwrap_or(&came.subject))
+            .append_pair("post_logout_redirect_uri", back)
+            .append_pair("state", state);
+        Ok(Some(address))
+    }
+
+    /// The place itself.
+    ///
+    /// # Errors
+    /// [`ProviderError`] when the provider does not say, or names one that cannot be used.
+    pub(crate) async fn end_session_endpoint(&self) -> Result<Option<Url>, ProviderError> {
+        match &self.discovery {
+            Some(discovery) => discovery.metadata().await?.end_session_endpoint(),
+            None => Ok(None),
+        }
     }
 
     /// Where to send the browser. At most one request to the provider, and none as a rule.

@@ -24,7 +24,9 @@ use super::sign_in::{self, Attempted, Origin};
 use super::{BASE, EVENTS, Redirect, append_cookie, with_target};
 use crate::accounts::{Account, AccountId, Created, DisplayName, Email, Identity, Linked, LinkedIdentity, NewAccount};
 use crate::pages::{self, linked_accounts};
-use crate::providers::transaction::{Found, Linking, Transaction};
+use crate::provider_counts::SignedIn;
+use crate::providers::state_cookies::Found;
+use crate::providers::transaction::{Linking, Transaction};
 use crate::providers::{Authenticated, CLOCK_SKEW_SECONDS, Callback, Provider, ProviderError};
 use crate::serve::site::Site;
 
@@ -32,7 +34,7 @@ use crate::serve::site::Site;
 const MAX_PARAMETER_BYTES: usize = 320;
 const MAX_CODE_BYTES: usize = 4_096;
 /// Longest `state` that is looked for; ours has 43 bytes.
-const MAX_STATE_BYTES: usize = 128;
+pub(super) const MAX_STATE_BYTES: usize = 128;
 /// What an authentication is called whose provider does not say how it came about. RFC 8176 has no word for it.
 const FEDERATED: &str = "fed";
 
@@ -64,7 +66,7 @@ pub(super) async fn begin(
             let response = if redirect.as_json || !is_navigation(&parts.headers) {
                 redirect.to(&address)
             } else {
-                pages::onward::show(&provider.settings().name, &address)
+                pages::onward::show(&provider.settings().name, &address, pages::onward::SIGNING_IN)
             };
             with_cookies(response, cookies)
         }
@@ -84,7 +86,8 @@ pub(crate) async fn begin_linking(
 ) -> Result<Response, &'static str> {
     let target = format!("{}{}", site.origin(), pages::LINKED_ACCOUNTS);
     let (address, cookies) = start(site, headers, provider, &target, &Fields::none(), Purpose::Link(linking)).await?;
-    Ok(with_cookies(pages::onward::show(&provider.settings().name, &address), cookies))
+    let page = pages::onward::show(&provider.settings().name, &address, pages::onward::SIGNING_IN);
+    Ok(with_cookies(page, cookies))
 }
 
 type Started = (String, Vec<HeaderValue>);
@@ -109,7 +112,11 @@ async fn start(
     let parameters = parameters(site, query, &mut transaction);
     match provider.authorization_address(&transaction, &redirect_uri(site, provider), &parameters).await {
         Ok(address) => Ok((address.into(), site.transactions.cookies(headers, &transaction))),
-        Err(error) => Err(code_of(provider, &error)),
+        Err(error) => {
+            let code = code_of(provider, &error);
+            site.provider_counts.sign_in(provider.id(), SignedIn::of_code(code));
+            Err(code)
+        }
     }
 }
 
@@ -147,7 +154,7 @@ fn redirect_uri(site: &Site, provider: &Provider) -> String {
 
 /// A browser that shows what is answered. Its policy for forms (`form-action`) holds for every address that the answer leads to, and nobody can
 /// list those of a provider: such a browser gets a page that goes on.
-fn is_navigation(headers: &HeaderMap) -> bool {
+pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
     match headers.get("sec-fetch-mode") {
         Some(mode) => mode == "navigate",
         None => headers
@@ -161,11 +168,15 @@ fn is_navigation(headers: &HeaderMap) -> bool {
 pub(super) async fn callback(site: &Site, mut parts: Parts, provider: &Provider) -> Response {
     let handle = match SessionHandle::from_request_parts(&mut parts, &()).await {
         Ok(handle) => handle,
-        Err(undecided) => return undecided.into_response(),
+        Err(undecided) => {
+            site.provider_counts.sign_in(provider.id(), SignedIn::Undecided);
+            return undecided.into_response();
+        }
     };
     let query = Fields::of_query(parts.uri.query());
     let state = query.only("state").filter(|state| state.len() <= MAX_STATE_BYTES).unwrap_or_default().to_owned();
     let outcome = arrive(site, &mut parts, &handle, provider, &query, &state).await;
+    site.provider_counts.sign_in(provider.id(), counted(&outcome));
     // Used up, whatever came of it.
     let removal = (!state.is_empty()).then(|| site.transactions.removal(&state)).flatten();
     let response = match outcome {
@@ -197,6 +208,15 @@ enum Arrived {
     Linked(&'static str),
     /// A session was made that must not be: the answer carries no cookie.
     Without(Failed),
+}
+
+fn counted(outcome: &Result<Arrived, Failed>) -> SignedIn {
+    match outcome {
+        Ok(Arrived::SignedIn { .. }) => SignedIn::Done,
+        Ok(Arrived::Linked(linked_accounts::LINKED)) => SignedIn::Linked,
+        Ok(Arrived::Linked(_)) => SignedIn::NotLinked,
+        Ok(Arrived::Without(failed)) | Err(failed) => SignedIn::of_code(failed.code),
+    }
 }
 
 /// Why nobody was signed in, for the sign-in page, and where the user wanted to go.
@@ -460,7 +480,7 @@ async fn link(
     Ok(Arrived::Linked(result))
 }
 
-fn with_cookies(mut response: Response, cookies: impl IntoIterator<Item = HeaderValue>) -> Response {
+pub(super) fn with_cookies(mut response: Response, cookies: impl IntoIterator<Item = HeaderValue>) -> Response {
     for cookie in cookies {
         response.headers_mut().append(SET_COOKIE, cookie);
     }

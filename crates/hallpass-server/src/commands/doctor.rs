@@ -7,11 +7,12 @@ use hallpass_authjs::Layout;
 use hallpass_core::{Sessions, StoreError, ValidationMode};
 use serde_json::json;
 
+use crate::auth::sign_out::post_logout_redirect_uri;
 use crate::authjs_catalogue;
 use crate::commands::running_server::{self, Found};
 use crate::engine::Engine;
 use crate::output::Output;
-use crate::providers::Providers;
+use crate::providers::{Provider, Providers};
 use crate::serve::site::cookie_name;
 use crate::settings::{Database, Origin, Settings, SqlDatabase};
 
@@ -179,13 +180,36 @@ async fn providers(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     for provider in providers.iter() {
         let id = provider.id();
-        findings.push(match provider.ask().await {
+        let asked = provider.ask().await;
+        let answers = asked.is_ok();
+        findings.push(match asked {
             Ok(Some(says)) => fine(WHAT, format!("{id}: {says}")),
             Ok(None) => fine(WHAT, format!("{id}: {} is asked at the first sign-in", provider.settings().issuer)),
             Err(error) => failed(WHAT, format!("{id}: {error}")),
         });
+        if answers && provider.signs_out() {
+            findings.push(sign_out_at(settings, provider).await);
+        }
     }
     findings
+}
+
+/// Whether signing out can lead to the provider, which has answered.
+async fn sign_out_at(settings: &Settings, provider: &Provider) -> Finding {
+    const WHAT: &str = "provider";
+    let id = provider.id();
+    let back = post_logout_redirect_uri(&settings.public_origin(settings.listen));
+    match provider.end_session_endpoint().await {
+        Ok(Some(address)) => {
+            fine(WHAT, format!("{id}: signing out leads to {address}; register the post-logout redirect URI {back}"))
+        }
+        Ok(None) => warning(
+            WHAT,
+            format!("{id}: it names no end_session_endpoint, so signing out ends the session here alone"),
+            "take logout_at_provider out of its settings, or have the provider offer RP-initiated logout",
+        ),
+        Err(error) => failed(WHAT, format!("{id}: {error}")),
+    }
 }
 
 /// Who may answer checks from memory, and whether somebody is behind.

@@ -41,6 +41,22 @@ pub(crate) struct Metadata {
     pub(crate) authorization_response_iss_parameter_supported: bool,
     #[serde(default)]
     pub(crate) backchannel_logout_supported: bool,
+    /// Read where it is used: one that cannot be used must not keep anybody from signing in.
+    end_session_endpoint: Option<String>,
+}
+
+impl Metadata {
+    /// Where a user signs out at the provider (OpenID Connect RP-Initiated Logout 1.0, section 2.1).
+    pub(crate) fn end_session_endpoint(&self) -> Result<Option<Url>, ProviderError> {
+        let Some(text) = &self.end_session_endpoint else {
+            return Ok(None);
+        };
+        match Url::parse(text) {
+            // A fragment would swallow the parameters of whoever appends to it.
+            Ok(url) if is_safe(&url) && url.fragment().is_none() => Ok(Some(url)),
+            _ => Err(ProviderError::Misconfigured(format!("its end_session_endpoint {text:?} is no https address"))),
+        }
+    }
 }
 
 /// The documents of one issuer.

@@ -20,6 +20,7 @@ use super::site::Site;
 use crate::accounts::Accepted;
 use crate::auth::EVENTS;
 use crate::auth::fields::{Accepted as Body, Fields};
+use crate::provider_counts::LoggedOut;
 use crate::provider_logouts;
 use crate::providers::logout_token::LogoutRefused;
 use crate::rate_limit::{AddressKey, Buckets, Rate};
@@ -52,12 +53,14 @@ pub(super) async fn receive(
     let Some(provider) = site.providers.get(&id) else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    let count = |outcome| site.provider_counts.back_channel_logout(provider.id(), outcome);
     let ip = site.web.client_address(&parts).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let now_ms = site.now_ms();
     // Taken before the work and given back after it: a thousand at once cannot all pass.
     {
         let mut junk = junk.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wait) = junk.wait(ip.into(), now_ms) {
+            count(LoggedOut::Limited);
             let mut response = answer(StatusCode::TOO_MANY_REQUESTS, "slow_down", "too many tokens that do not count");
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
             return response;
@@ -66,17 +69,22 @@ pub(super) async fn receive(
     }
     let give_back = || junk.lock().unwrap_or_else(PoisonError::into_inner).give_back(ip.into(), now_ms);
     let refuse = |reason: &'static str| {
+        count(LoggedOut::Refused);
         tracing::warn!(target: EVENTS, event = "authn_token_refused", client.ip = %ip, provider = provider.id(), reason, "a logout token does not count");
         answer(StatusCode::BAD_REQUEST, "invalid_request", reason)
     };
     let undecided = |error: &dyn std::fmt::Display| {
         give_back();
+        count(LoggedOut::Undecided);
         tracing::error!(target: "hallpass", provider = provider.id(), error = %error, "a logout could not be carried out; the provider is told to try again");
         answer(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "try again")
     };
     let fields = match Fields::read(&parts.headers, body, Body::Form).await {
         Ok(fields) => fields,
-        Err(unreadable) => return unreadable.into_response(),
+        Err(unreadable) => {
+            count(LoggedOut::Refused);
+            return unreadable.into_response();
+        }
     };
     let Some(token) = fields.only("logout_token") else {
         return refuse("there is not exactly one logout_token");
@@ -94,6 +102,7 @@ pub(super) async fn receive(
     match provider_logouts::finish(&*site.accounts, site.web.sessions(), &logout).await {
         Ok(ended) => {
             give_back();
+            count(if ended == 0 { LoggedOut::NothingToEnd } else { LoggedOut::Ended });
             tracing::info!(target: EVENTS, event = "authn_provider_logout", client.ip = %ip, provider = provider.id(), ended, "a provider ended sessions");
             let mut response = StatusCode::OK.into_response();
             headers::data(response.headers_mut());

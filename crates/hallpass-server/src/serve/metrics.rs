@@ -62,6 +62,7 @@ pub(super) async fn show(State(metrics): State<Metrics>, headers: HeaderMap) -> 
             Err(_) => tracing::warn!(target: "hallpass", "the registry of nodes could not be read in time"),
         }
     }
+    metrics.site.provider_counts.register(&mut page.0);
     let mut text = String::new();
     if prometheus_client::encoding::text::encode(&mut text, &page.0).is_err() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

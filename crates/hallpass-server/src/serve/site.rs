@@ -28,12 +28,14 @@ use super::pending_ends::Status;
 use crate::accounts::{Account, AccountId, Accounts, AccountsError, ServerSecret};
 use crate::auth::csrf::Csrf;
 use crate::auth::fields::MAX_BODY_BYTES;
-use crate::auth::{self, AuthApi};
+use crate::auth::{self, AuthApi, sign_out};
 use crate::engine::Engine;
 use crate::pages::{self, assets, home, linked_accounts, setup, signin};
 use crate::password::Passwords;
-use crate::providers::Providers;
+use crate::provider_counts::ProviderCounts;
+use crate::providers::departure::Departures;
 use crate::providers::transaction::Transactions;
+use crate::providers::{Provider, Providers};
 use crate::rate_limit::{SignInLimits, SignInRates};
 use crate::settings::{Database, Settings};
 
@@ -50,7 +52,9 @@ pub(crate) struct Site {
     pub(crate) auth_api: AuthApi,
     pub(crate) csrf: Csrf,
     pub(crate) providers: Providers,
+    pub(crate) provider_counts: ProviderCounts,
     pub(crate) transactions: Transactions,
+    pub(crate) departures: Departures,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -74,10 +78,13 @@ impl Site {
                 kept.context("the key of the sign-in form could not be read")?
             }
         };
+        let providers = Providers::new(&settings.providers)?;
         Ok(Self {
             auth_api: settings.auth_api,
-            providers: Providers::new(&settings.providers)?,
+            provider_counts: ProviderCounts::new(providers.iter().map(Provider::id)),
+            providers,
             transactions: Transactions::new(&secret, web.origin().is_secure()),
+            departures: Departures::new(&secret, web.origin().is_secure()),
             csrf: Csrf::new(secret, settings.auth_api, web.origin().is_secure()),
             web,
             accounts: Arc::clone(&engine.accounts),
@@ -130,7 +137,9 @@ pub(super) fn router(site: &Arc<Site>, settings: &Settings, ends: Arc<Status>) -
         .route("/api/auth/{*rest}", any(auth::answer))
         .merge(assets::routes())
         .with_state(Arc::clone(site));
-    let named = self_service(&site.web, own_sessions).layer(from_fn_with_state(Arc::clone(site), with_user_name));
+    let named = self_service(&site.web, own_sessions)
+        .layer(from_fn_with_state(Arc::clone(site), with_user_name))
+        .layer(from_fn_with_state(Arc::clone(site), sign_out::of_page));
     let over_sessions = pages.merge(named).fallback(not_found).layer(site.web.layer());
     // These do not depend on who is signed in, and must not fail because of a cookie.
     let mut for_programs = Router::new()

@@ -1,6 +1,7 @@
 //! What cannot be timed over a socket: an account that changes in the middle of its own sign-in, and handlers that fail.
 
 mod forwarding;
+mod signing_out;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,8 @@ enum Meanwhile {
     Deleted,
     /// The database goes away.
     Gone,
+    /// It takes questions and answers none.
+    Hanging,
     Panic,
 }
 
@@ -52,7 +55,7 @@ impl Accounts for Meddled {
         let meanwhile = *self.meanwhile.lock().unwrap();
         if let Some(account) = &found {
             match meanwhile {
-                Meanwhile::Nothing => {}
+                Meanwhile::Nothing | Meanwhile::Hanging => {}
                 Meanwhile::Disabled => drop(self.real.disable(&account.id, 1).await?),
                 Meanwhile::NewPassword => {
                     let hash = PasswordHash::from_stored("another".to_owned());
@@ -153,10 +156,19 @@ struct House {
 }
 
 async fn house() -> House {
+    house_with(&[]).await
+}
+
+/// With these settings in its environment.
+async fn house_with(env: &[(&str, &str)]) -> House {
     let directory = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", directory.path().join("hallpass.db").display());
     let (_, flags) = crate::cli::parse(["hallpass", "--database-url", &database].map(Into::into)).unwrap();
-    let settings = Settings::resolve(&Sources::gather(&flags, [], directory.path()).unwrap()).unwrap();
+    let settings = Settings::resolve(
+        &Sources::gather(&flags, env.iter().map(|(name, value)| (name.into(), value.into())), directory.path())
+            .unwrap(),
+    )
+    .unwrap();
     let mut engine = Engine::open(&settings).await.unwrap();
     let meddled = Arc::new(Meddled {
         real: Arc::clone(&engine.accounts),

@@ -334,6 +334,13 @@ const PROVIDER_ROWS: &[(&str, Kind, &str, &str, Supply)] = &[
         Supply::NoFlag,
     ),
     (
+        "logout_at_provider",
+        Kind::Switch,
+        "false",
+        "Whether signing out leads to the provider's end_session_endpoint, to sign out there, too (oidc)",
+        Supply::NoFlag,
+    ),
+    (
         "authorization_url",
         Kind::Url,
         "as the provider says, or GitHub's",

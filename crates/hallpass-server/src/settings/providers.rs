@@ -55,6 +55,8 @@ pub struct ProviderSettings {
     pub scopes: Vec<String>,
     /// Whether a first sign-in makes an account.
     pub sign_up: bool,
+    /// Whether signing out leads to the provider, to sign out there, too.
+    pub logout_at_provider: bool,
 }
 
 impl fmt::Debug for ProviderSettings {
@@ -185,6 +187,16 @@ fn one(read: &Reader<'_>, id: &str) -> Result<ProviderSettings, SettingsError> {
             "add openid, or set kind to oauth2",
         ));
     }
+    let logout_at_provider = read.or(&key("logout_at_provider"), values::switch, || false)?;
+    if logout_at_provider && kind_resolved != ProviderKind::Oidc {
+        return Err(wrong(
+            read,
+            id,
+            "logout_at_provider",
+            format!("a provider of the kind {kind} has no place to sign out"),
+            "remove it",
+        ));
+    }
     Ok(ProviderSettings {
         id: id.to_owned(),
         name: read.or(&key("name"), |text| short(text, 60), || id.to_owned())?,
@@ -194,6 +206,7 @@ fn one(read: &Reader<'_>, id: &str) -> Result<ProviderSettings, SettingsError> {
         client_secret: client_secret.flatten(),
         scopes,
         sign_up: read.or(&key("sign_up"), values::switch, || false)?,
+        logout_at_provider,
     })
 }
 

@@ -434,6 +434,7 @@ fn a_provider_comes_from_the_file_the_environment_and_a_secret_file() {
         .env("HALLPASS_PROVIDERS_MY_OTHER_ISSUER", "http://127.0.0.1:9000")
         .env("HALLPASS_PROVIDERS_MY_OTHER_CLIENT_ID", "x")
         .env("HALLPASS_PROVIDERS_MY_OTHER_SIGN_UP", "true")
+        .env("HALLPASS_PROVIDERS_MY_OTHER_LOGOUT_AT_PROVIDER", "true")
         .settings();
     let [corp, other] = settings.providers.as_slice() else { panic!("{:?}", settings.providers) };
     assert_eq!(
@@ -446,7 +447,8 @@ fn a_provider_comes_from_the_file_the_environment_and_a_secret_file() {
     );
     assert_eq!(corp.client_secret.as_ref().unwrap().expose_secret(), "the provider's secret");
     assert!(!format!("{settings:?}").contains("provider's secret"));
-    assert_eq!((other.id.as_str(), other.sign_up), ("my-other", true));
+    assert_eq!((other.id.as_str(), other.sign_up, other.logout_at_provider), ("my-other", true, true));
+    assert!(!corp.logout_at_provider);
     assert!(other.client_secret.is_none());
     assert_eq!(other.scopes, ["openid", "email", "profile"]);
 }
@@ -486,6 +488,10 @@ fn what_is_wrong_with_a_provider_is_said_with_its_name_and_the_fix() {
         (&format!("{CORP}kind = \"saml\""), ["providers.corp.kind", "oidc, github, oauth2"]),
         (&format!("{CORP}scopes = [\"email\"]"), ["providers.corp.scopes", "openid"]),
         (&format!("{CORP}token_url = \"https://id.example/token\""), ["providers.corp.token_url", "oauth2"]),
+        (
+            "[providers.github]\nkind = \"github\"\nclient_id = \"x\"\nlogout_at_provider = true",
+            ["providers.github.logout_at_provider", "kind github"],
+        ),
         (&format!("{CORP}\n{}", CORP.replace("corp", "twin")), ["providers.twin.issuer", "same issuer"]),
     ] {
         let error = given().toml(text).error();

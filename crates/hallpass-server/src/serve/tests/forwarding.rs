@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Meddled;
+use super::{Meanwhile, Meddled};
 use crate::accounts::{
     Accepted, Account, AccountId, AccountsError, Created, Identities, Identity, Linked, LinkedIdentity, Logout,
     NewAccount, Noted, ProviderSession, ProviderSessions, Unlinked,
@@ -38,7 +38,12 @@ impl ProviderSessions for Meddled {
     }
 
     async fn provider_session(&self, session: &str) -> Result<Option<ProviderSession>, AccountsError> {
-        self.real.provider_session(session).await
+        let meanwhile = *self.meanwhile.lock().unwrap();
+        match meanwhile {
+            Meanwhile::Gone => Err(AccountsError::Unavailable("pulled out".to_owned())),
+            Meanwhile::Hanging => std::future::pending().await,
+            _ => self.real.provider_session(session).await,
+        }
     }
 
     async fn provider_sessions(&self, after: Option<&str>, limit: u16) -> Result<Vec<ProviderSession>, AccountsError> {
