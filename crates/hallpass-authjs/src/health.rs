@@ -65,7 +65,7 @@ impl Ask<'_> {
         if !self.table.hashes_tokens {
             warnings.push(String::from(
                 "the table of sessions holds tokens that can be used as they are: who reads it can be anybody (G9); the adapter hallpass-authjs-adapter with hash: true, \
-                 and authjs_tokens=sha256 here, keep digests instead",
+                 and `hashes_tokens` here (tokens=sha256 in the server's URL), keep digests instead",
             ));
         }
         warnings.push(String::from(

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::output::Output;
 use crate::providers::{Provider, Providers};
 use crate::serve::site::cookie_name;
-use crate::settings::{Database, Origin, Settings, SqlDatabase};
+use crate::settings::{Origin, Settings, SqlDatabase};
 
 /// How far two clocks may differ without a warning: a deadline moves by at most the skew.
 const MAX_SKEW_MS: u64 = 1_000;
@@ -74,11 +74,7 @@ pub async fn run(settings: &Settings, authjs: Option<&SqlDatabase>, output: &mut
     }
     findings.extend(providers(settings).await);
     findings.push(server(running_server::ask(settings.listen).await, settings));
-    let shared = match &settings.database {
-        Database::Authjs(shared) => Some(&shared.tables),
-        _ => None,
-    };
-    for database in shared.into_iter().chain(authjs) {
+    if let Some(database) = authjs {
         findings.extend(authjs_database(database).await);
     }
     print(&findings, output)?;
