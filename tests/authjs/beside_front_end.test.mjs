@@ -22,6 +22,8 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const GUIDE = "A Rust backend beside a Next.js front end";
 const COOKIE = "authjs.session-token";
 const DAY = 86_400_000;
+/** As hallpass reads the user agent of the tests' browser. */
+const CHROMIUM = "Chrome on Linux";
 
 /** Auth.js as Next.js would have it at /api/auth. */
 async function startFrontEnd(adapter, origin) {
@@ -95,6 +97,14 @@ describe("a backend beside a front end, behind the guide's proxy", () => {
     assert.equal(await page.locator(".badge").count(), 1, "one of them is this device");
     const ids = await page.locator("input[name='id']").evaluateAll((inputs) => inputs.map(({ value }) => value));
     assert.equal(new Set(ids).size, 2);
+    // Auth.js keeps no user agent: this browser is known by the request for this page, and the other one has made none to the backend yet.
+    const names = async () => (await page.locator("[data-name]").allTextContents()).map((name) => name.trim());
+    assert.deepEqual(await names(), [CHROMIUM, "Unknown device"]);
+    assert.equal(await page.locator(".current dt:text-is('Address') + dd").textContent(), "127.0.0.1");
+    const phonePage = await phone.context.newPage();
+    await phonePage.goto(`${origin}/backend/me`);
+    await page.reload();
+    assert.deepEqual(await names(), [CHROMIUM, CHROMIUM]);
     if (process.env.HALLPASS_SHOW) await page.screenshot({ path: process.env.HALLPASS_SHOW, fullPage: true });
     const content = await page.content();
     assert.ok(!content.includes(laptop.sessionToken) && !content.includes(phone.sessionToken), "no page shows a token");
@@ -113,6 +123,29 @@ describe("a backend beside a front end, behind the guide's proxy", () => {
     assert.match(page.url(), /\/api\/auth\/signin/);
   });
 
+  test("what was noted of a browser outlives the backend, and no other browser with its cookie is noted", async () => {
+    const first = await startBackend(open.url, { publicUrl: origin, cookie: COOKIE });
+    closing.push(() => first.close());
+    const { context, sessionToken } = await device();
+    // As the server of the front end asks while it renders a page: it is nobody's device.
+    const rendering = await fetch(`${first.origin}/backend/me`, { headers: { cookie: `${COOKIE}=${sessionToken}` } });
+    assert.equal(rendering.status, 200);
+    const page = await context.newPage();
+    await page.goto(`${first.origin}/backend/me`);
+    await first.close();
+    const second = await startBackend(open.url, { publicUrl: origin, cookie: COOKIE });
+    try {
+      // Another browser, for all that the backend can see.
+      const { body } = await second.ask("/account/api/sessions", { token: sessionToken });
+      const noted = body.find(({ isCurrent }) => isCurrent);
+      assert.equal(noted.device.name, CHROMIUM);
+      assert.equal(noted.device.userAgent, await page.evaluate(() => navigator.userAgent));
+      assert.equal(noted.ip, "127.0.0.1");
+    } finally {
+      await second.close();
+    }
+  });
+
   test("the guide's words are those of the example", () => {
     const example = readFileSync(join(HERE, "../../examples/beside_nextjs/src/main.rs"), "utf8").replace(/\s+/g, " ");
     for (const word of [
@@ -122,6 +155,7 @@ describe("a backend beside a front end, behind the guide's proxy", () => {
       ".policies(policies).build()?",
       ".cookie_name(CookieName::Authjs5)",
       '.sign_in_path("/api/auth/signin")',
+      '.trusted_proxies(["127.0.0.1/32".parse()?])',
     ]) {
       assert.ok(block(GUIDE, "rust").includes(word), `the guide: ${word}`);
       assert.ok(example.replace(/ (?=\.)/g, "").includes(word), `the example: ${word}`);

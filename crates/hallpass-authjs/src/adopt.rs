@@ -23,7 +23,7 @@ const BATCH: u32 = 500;
 const SIGNED_IN_BEFORE: Duration = Duration::from_secs(25 * 60 * 60);
 
 /// What the name of the provider is in a session that the application made.
-const SOURCE: &str = "authjs";
+pub(crate) const SOURCE: &str = "authjs";
 
 const UNKNOWN: &str = "FROM {shared} LEFT JOIN hp.sessions h ON h.session_token = {token} WHERE h.id IS NULL";
 

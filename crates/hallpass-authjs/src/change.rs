@@ -2,9 +2,10 @@
 //! that all writes of hallpass take.
 
 use async_trait::async_trait;
-use hallpass_core::store::{ChangeKind, LastSeen, Renewal, Renewed, Rotation, Write};
+use hallpass_core::store::{ChangeKind, ClientNote, LastSeen, Renewal, Renewed, Rotation, Write};
 use hallpass_core::{Attributes, Label, SessionId, Timestamp, UserId};
 
+use crate::adopt::SOURCE;
 use crate::connection::{Connection, Fault, Value};
 use crate::pool::{Ending, Transaction};
 use crate::row::{Row, hash_text, id, methods, number, time};
@@ -214,6 +215,34 @@ impl Transaction for Touch<'_> {
         for (session, at) in newest {
             let [now, again] = live_at(self.now);
             changed += self.table.write(connection, TOUCH, &[time(at), id(session), time(at), now, again]).await?;
+        }
+        Ok(Ending::Commit(changed))
+    }
+}
+
+/// The clients of sessions that the application made, which it does not keep.
+pub(crate) struct NoteClients<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) notes: &'a [ClientNote],
+    pub(crate) now: Timestamp,
+}
+
+#[async_trait]
+impl Transaction for NoteClients<'_> {
+    type Answer = u64;
+
+    async fn run(&self, connection: &mut dyn Connection) -> Result<Ending<u64>, Fault> {
+        // One that hallpass has authenticated anew has another source, and the client of that.
+        const NOTE: &str = "UPDATE hp.sessions SET ip = ?, user_agent = ? WHERE id = ? AND ip IS NULL AND user_agent IS NULL AND source = ? \
+             AND ended_at IS NULL AND absolute_expires_at > ? AND EXISTS (SELECT 1 FROM {shared} WHERE {token} = session_token AND {expires} > ?)";
+        self.table.turn(connection).await?;
+        let mut changed = 0;
+        for ClientNote { id: session, client } in self.notes {
+            let [now, again] = live_at(self.now);
+            let ip = client.ip.map(|ip| ip.to_string()).into();
+            let user_agent = client.user_agent.as_deref().map(str::to_owned).into();
+            let values = [ip, user_agent, id(*session), SOURCE.into(), now, again];
+            changed += self.table.write(connection, NOTE, &values).await?;
         }
         Ok(Ending::Commit(changed))
     }

@@ -20,6 +20,10 @@
 //! assert_eq!(layout.shortcomings().len(), 2, "no index by user, and none by expiry");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`AuthjsStore`] keeps sessions there beside Auth.js. What Auth.js does not keep, it keeps in tables of its own; by which browser a session of Auth.js's making is used,
+//! it learns from the first request that brings it here
+//! ([`Sessions::note_client`](hallpass_core::Sessions::note_client), which the layer of `hallpass-axum` does), and keeps that whoever comes later.
 
 mod adopt;
 mod catalogue;

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hallpass_core::store::{
-    Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
+    Changes, ClientNote, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
     RevokeOutcome, Rotation, Settled, SharedTokens, Store, Sweep, Swept, Write,
 };
 use hallpass_core::{
-    AbsoluteTimeout, Attributes, Label, Node, NodeId, Policy, SessionId, StoreError, Timestamp, Token, UserId,
+    AbsoluteTimeout, Attributes, Client, Label, Node, NodeId, Policy, Session, SessionId, StoreError, Timestamp, Token,
+    UserId,
 };
 
-use crate::adopt::{Adopt, AdoptToken, AnyUnknown, IsThere};
+use crate::adopt::{Adopt, AdoptToken, AnyUnknown, IsThere, SOURCE};
 use crate::catalogue::{Catalogue, Engine};
-use crate::change::{Renew, Rotate, SetAttributes, SetLabel, Touch};
+use crate::change::{NoteClients, Renew, Rotate, SetAttributes, SetLabel, Touch};
 use crate::connection::{Connector, corrupt, mysql, postgres, sqlite};
 use crate::create::Create;
 use crate::dialect::Dialect;
@@ -256,6 +257,17 @@ impl SharedTokens for AuthjsStore {
     async fn rotate_with(&self, rotation: &Rotation, token: &Token) -> Result<Write<()>, StoreError> {
         let key = self.table.key(token);
         self.pool.write(PATIENCE, &Rotate { table: &self.table, rotation, key: &key }).await
+    }
+
+    fn lacks_client(&self, session: &Session) -> bool {
+        session.client == Client::default() && session.authentication.source == SOURCE
+    }
+
+    async fn note_clients(&self, notes: &[ClientNote], now: Timestamp) -> Result<u64, StoreError> {
+        if notes.is_empty() {
+            return Ok(0);
+        }
+        self.pool.write(PATIENCE, &NoteClients { table: &self.table, notes, now }).await
     }
 }
 

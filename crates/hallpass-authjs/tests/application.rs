@@ -199,6 +199,9 @@ macro_rules! on_every_layout {
     )*};
 }
 
+#[path = "application/clients.rs"]
+mod clients;
+
 on_every_layout! {
     a_session_of_the_application_is_accepted_listed_and_ended
     a_session_of_hallpass_is_a_row_that_the_application_reads

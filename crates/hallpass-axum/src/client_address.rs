@@ -59,9 +59,8 @@ fn peer(extensions: &Extensions) -> Option<IpAddr> {
 
 /// The client of a request: the peer, unless it is a trusted proxy; then the rightmost address of `X-Forwarded-For` that is no trusted
 /// proxy. What stands left of that was written by the client and is never looked at (A36).
-pub(crate) fn client_address(trusted: &[IpNet], parts: &Parts) -> Option<IpAddr> {
-    let peer = peer(&parts.extensions)?;
-    Some(walk(trusted, peer, &parts.headers))
+pub(crate) fn client_address(trusted: &[IpNet], headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+    Some(walk(trusted, peer(extensions)?, headers))
 }
 
 fn walk(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> IpAddr {

@@ -62,6 +62,12 @@ impl CrossOriginRule {
     }
 }
 
+/// Whether a browser sent this request itself: since 2023 all say from where. A program that asks in the name of a browser, as the server of a front end does while it
+/// renders a page, does not, unless it passes on what the browser said (Node's `fetch` sends `Sec-Fetch-Mode` alone).
+pub(crate) fn is_from_browser(headers: &HeaderMap) -> bool {
+    fetch_site(headers) != FetchSite::Unknown
+}
+
 fn fetch_site(headers: &HeaderMap) -> FetchSite {
     let mut values = headers.get_all(&SEC_FETCH_SITE).iter();
     let Some(value) = values.next() else {

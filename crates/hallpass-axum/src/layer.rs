@@ -43,6 +43,9 @@ impl<S> Layer<S> for SessionLayer {
 ///
 /// A request without a token costs no store access. One with a token costs one read: where the store reads on the calling thread
 /// ([`Store::find_now`](hallpass_core::Store::find_now)) right in `call`, otherwise in a future of its own, which is boxed.
+/// On a store that another program shares, the client of a session which that program made is noted at the first request that a browser sends
+/// ([`Sessions::note_client`](hallpass_core::Sessions::note_client)): no access more.
+///
 /// When the store does not answer, the request goes on, and whatever asks about its session answers 503 (G8): pages that need no
 /// session keep working.
 #[derive(Debug, Clone)]
@@ -164,6 +167,8 @@ where
                     let Some((mut inner, mut request)) = waiting.take() else {
                         return Poll::Pending;
                     };
+                    // Here alone: a store that another program shares never answers at once.
+                    exchange.note_client(request.headers(), request.extensions());
                     request.extensions_mut().insert(Arc::clone(&exchange));
                     Stage::Running { answer: inner.call(request), exchange: Some(exchange) }
                 }

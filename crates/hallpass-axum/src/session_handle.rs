@@ -8,7 +8,6 @@ use hallpass_core::{
     Authentication, Client, CreateError, EntropyError, RotateError, SignIn, StoreError, Token, UserIdError,
 };
 use http::StatusCode;
-use http::header::USER_AGENT;
 use http::request::Parts;
 
 use crate::rejection::{Audience, Refusal, UndecidedRejection, exchange};
@@ -201,12 +200,6 @@ impl SessionHandle {
     }
 }
 
-/// The client of a request.
-pub(crate) fn client(exchange: &Exchange, parts: &Parts) -> Client {
-    let user_agent = parts.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes);
-    Client::new(exchange.web.client_address(parts), user_agent)
-}
-
 impl<S: Send + Sync> FromRequestParts<S> for SessionHandle {
     type Rejection = UndecidedRejection;
 
@@ -218,7 +211,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionHandle {
         if exchange.look().is_err() {
             return Err(refuse(Refusal::Unavailable));
         }
-        let client = client(&exchange, parts);
+        let client = exchange.web.client(&parts.headers, &parts.extensions);
         Ok(Self { exchange, client, audience })
     }
 }

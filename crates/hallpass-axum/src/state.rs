@@ -12,6 +12,7 @@ use http::{Extensions, HeaderMap, HeaderValue};
 
 use crate::Web;
 use crate::credential::Presented;
+use crate::cross_origin::is_from_browser;
 
 /// The store did not answer, so it is not known whether the request has a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +150,18 @@ impl Exchange {
     /// The exchange of a request, if the layer is over it.
     pub(crate) fn of(extensions: &Extensions) -> Option<&Arc<Self>> {
         extensions.get::<Arc<Self>>()
+    }
+
+    /// Has the client noted of a session that another program made, of which nobody knows it yet. Where no other program shares the store, and once it is known,
+    /// this is a comparison.
+    ///
+    /// Only of a request that a browser sent itself: what is noted stays, and the server of a front end that asks here with its visitor's cookie is nobody's device.
+    pub(crate) fn note_client(&self, headers: &HeaderMap, extensions: &Extensions) {
+        let Holder::Session(session) = &self.found.session else { return };
+        let sessions = self.web.sessions();
+        if sessions.lacks_client(session) && is_from_browser(headers) {
+            sessions.note_client(session, &self.web.client(headers, extensions));
+        }
     }
 
     /// The session as of now. Marks the answer as dependent on it.

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hallpass_core::{Event, Sessions, StoreError};
+use hallpass_core::{Client, Event, Sessions, StoreError};
+use http::header::USER_AGENT;
 use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::cross_origin::CrossOriginRule;
@@ -229,7 +231,13 @@ impl Web {
     /// `None` unless the server was made with `into_make_service_with_connect_info::<SocketAddr>()`.
     #[must_use]
     pub fn client_address(&self, parts: &Parts) -> Option<IpAddr> {
-        client_address::client_address(&self.inner.trusted_proxies, parts)
+        client_address::client_address(&self.inner.trusted_proxies, &parts.headers, &parts.extensions)
+    }
+
+    /// The client of a request: its address, and its user agent with what no list should hold taken out of it.
+    pub(crate) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Client {
+        let ip = client_address::client_address(&self.inner.trusted_proxies, headers, extensions);
+        Client::new(ip, headers.get(USER_AGENT).map(HeaderValue::as_bytes))
     }
 
     /// The layer that checks each request. Put it over the whole router, the self-service routes included.

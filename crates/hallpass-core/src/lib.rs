@@ -18,6 +18,7 @@ mod background;
 mod cache;
 mod class;
 mod client;
+mod client_notes;
 mod clock;
 mod copy;
 mod device;

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::background::TaskRecord;
 use crate::cache::{Cache, Forgetting};
+use crate::client_notes::ClientNotes;
 use crate::follower::Follower;
 use crate::hints::Hinting;
 use crate::last_seen::LastSeenBuffer;
@@ -121,6 +122,8 @@ pub(crate) struct Inner {
     pub(crate) hinting: Hinting,
     pub(crate) sweep: SweepSettings,
     pub(crate) last_seen: LastSeenBuffer,
+    /// Stays empty where no other program shares the store.
+    pub(crate) client_notes: ClientNotes,
     pub(crate) last_seen_task: TaskRecord,
     pub(crate) sweep_task: TaskRecord,
     pub(crate) follow_task: TaskRecord,
@@ -318,6 +321,7 @@ impl Sessions {
             let deadlines = policies.of(&session.class).effective(session);
             session.idle_expires_at = deadlines.idle;
             session.absolute_expires_at = deadlines.absolute;
+            self.show_noted_client(session);
         }
         Ok(listing)
     }
@@ -327,7 +331,11 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn show(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        Ok(self.inner.store.find(id).await?.map(|record| record.session))
+        let mut session = self.inner.store.find(id).await?.map(|record| record.session);
+        if let Some(session) = &mut session {
+            self.show_noted_client(session);
+        }
+        Ok(session)
     }
 
     /// The log has an entry more, of which the other nodes are to be told.
@@ -411,11 +419,18 @@ impl Sessions {
         self.inner.store.sweepable(&self.inner.sweep.step(self.now())).await
     }
 
-    /// Writes the last-seen times that wait in memory. How many rows changed. The background tasks do this every 15 seconds.
+    /// Writes the last-seen times that wait in memory, and the clients that were noted ([`Sessions::note_client`]). How many rows changed. One commit for each of the
+    /// two that there is something of, more for hundreds of clients. The background tasks do this every 15 seconds.
     ///
     /// # Errors
-    /// When the store fails; the times are kept for the next flush.
+    /// When the store fails; what was not written is kept for the next flush.
     pub async fn flush_last_seen(&self) -> Result<u64, StoreError> {
+        // Neither of the two keeps the other from being written.
+        let (noted, touched) = (self.flush_client_notes().await, self.flush_times().await);
+        Ok(noted? + touched?)
+    }
+
+    async fn flush_times(&self) -> Result<u64, StoreError> {
         let (seen, dropped) = self.inner.last_seen.take();
         if dropped > 0 {
             self.emit(&Event::LastSeenDropped { count: dropped });

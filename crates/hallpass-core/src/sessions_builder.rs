@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::background::TaskRecord;
 use crate::cache::Cache;
+use crate::client_notes::ClientNotes;
 use crate::follower::Follower;
 use crate::hints::Hinting;
 use crate::last_seen::LastSeenBuffer;
@@ -48,6 +49,7 @@ impl SessionsBuilder {
                 hinting: Hinting::default(),
                 sweep: SweepSettings::default(),
                 last_seen: LastSeenBuffer::default(),
+                client_notes: ClientNotes::default(),
                 last_seen_task: TaskRecord::default(),
                 sweep_task: TaskRecord::default(),
                 follow_task: TaskRecord::default(),

@@ -293,6 +293,15 @@ pub struct LastSeen {
     pub at: Timestamp,
 }
 
+/// The client of a session that another program made, which does not say where it was begun from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientNote {
+    /// The session.
+    pub id: SessionId,
+    /// Whose request used it first here.
+    pub client: Client,
+}
+
 /// What to remove in one bounded step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
@@ -398,6 +407,9 @@ pub struct Health {
 /// Such a program looks for the token that a client shows, where the other verbs name a session by its id; so the token itself comes with the verbs that
 /// make one or look for one. What stands for it in a [`Record`] and a [`Rotation`] is [`Token::digest`]. [`Sessions`](crate::Sessions) calls these verbs
 /// instead of [`Store::create`], [`Store::find`] and [`Store::rotate`] wherever it has a token.
+///
+/// Such a program need not keep by which client a session was begun, either; the last two verbs are for what [`Sessions::note_client`](crate::Sessions::note_client) makes
+/// good of that. Where it does, [`SharedTokens::lacks_client`] is `false`.
 #[async_trait]
 pub trait SharedTokens: Send + Sync {
     /// As [`Store::create`], for the session of this token.
@@ -414,6 +426,15 @@ pub trait SharedTokens: Send + Sync {
 
     /// As [`Store::rotate`], to this token.
     async fn rotate_with(&self, rotation: &Rotation, token: &Token) -> Result<Write<()>, StoreError>;
+
+    /// Whether the other program made this session, as it was read, and neither address nor user agent of its client is known. Asked at each check: it looks at what is
+    /// given and nowhere else.
+    fn lacks_client(&self, session: &Session) -> bool;
+
+    /// Notes clients, each by one conditional statement over a live row of which [`SharedTokens::lacks_client`] would say so: what has ended stays as it ended (A06), and
+    /// the first client that is written stays, whichever node comes with another one. Other sessions are left alone. One commit, not durable, with no
+    /// entry in the log, since nobody answers from memory on such a store. Answers how many rows changed.
+    async fn note_clients(&self, notes: &[ClientNote], now: Timestamp) -> Result<u64, StoreError>;
 }
 
 /// A database of sessions. See the [module documentation](self) for the rules.
@@ -428,7 +449,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError>;
 
     /// The verbs with tokens, of a store that shares its table with another program. Such a store is asked at each check: what the other program ends is in no
-    /// log. `None`, as by default, for all others.
+    /// log. It has no answer at once ([`Store::find_now`]), since that program's tokens name no id. `None`, as by default, for all others.
     fn shared_tokens(&self) -> Option<&dyn SharedTokens> {
         None
     }

@@ -35,6 +35,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let web = Web::builder(sessions.clone(), &origin)
         .cookie_name(CookieName::Authjs5)
         .sign_in_path("/api/auth/signin")
+        // Whose word counts for where a browser is: the proxy before both, on this machine.
+        .trusted_proxies(["127.0.0.1/32".parse()?])
         .build()?;
     let backend = Router::new()
         .route("/me", get(me))

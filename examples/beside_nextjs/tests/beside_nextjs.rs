@@ -46,6 +46,24 @@ async fn who_is_signed_in_at_the_application_is_signed_in_here() {
     let answer = me(format!("authjs.session-token={TOKEN}")).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.text().await.unwrap().contains("\"user\":\"ada\""));
+    let devices = async || {
+        let request = client.get(format!("{origin}/backend/account/api/sessions"));
+        let answer = request.header("cookie", format!("authjs.session-token={TOKEN}")).send().await.unwrap();
+        answer.text().await.unwrap()
+    };
+    assert!(
+        devices().await.contains("\"name\":\"Unknown device\""),
+        "a program asked, and the application does not say"
+    );
+    let browser = client
+        .get(format!("{origin}/backend/me"))
+        .header("cookie", format!("authjs.session-token={TOKEN}"))
+        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+        .header("sec-fetch-site", "same-origin")
+        .header("x-forwarded-for", "203.0.113.9");
+    assert_eq!(browser.send().await.unwrap().status(), 200);
+    let noted = devices().await;
+    assert!(noted.contains("\"name\":\"Firefox on Linux\"") && noted.contains("\"ip\":\"203.0.113.9\""), "{noted}");
     assert_eq!(me(format!("session={TOKEN}")).await.unwrap().status(), 401, "another cookie's name");
     assert_eq!(me(format!("authjs.session-tokenx={TOKEN}")).await.unwrap().status(), 401);
 }

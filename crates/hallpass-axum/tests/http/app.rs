@@ -14,7 +14,7 @@ use hallpass_axum::{
 };
 use hallpass_core::{
     Attributes, AttributesOutcome, Authentication, Class, Event, EventSink, ManualClock, Policies, Sessions, SignIn,
-    UserId, ValidationMode,
+    Store, UserId, ValidationMode,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -64,6 +64,8 @@ pub(crate) struct Options {
     pub(crate) policies: Policies,
     pub(crate) validation: ValidationMode,
     pub(crate) web: fn(WebBuilder) -> WebBuilder,
+    /// Another store than the run's.
+    pub(crate) store: Option<Arc<dyn Store>>,
 }
 
 impl Default for Options {
@@ -74,6 +76,7 @@ impl Default for Options {
             policies: Policies::default(),
             validation: ValidationMode::Strict,
             web: |web| web.sign_in_path("/signin"),
+            store: None,
         }
     }
 }
@@ -90,7 +93,10 @@ impl App {
     pub(crate) async fn with(options: Options) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (store, kept) = crate::engine::fresh().await;
+        let (store, kept) = match options.store {
+            Some(store) => (store, None),
+            None => crate::engine::fresh().await,
+        };
         let store = FaultyStore::over(store);
         let (clock, events, gate) = (ManualClock::default(), Events::default(), Gate::default());
         let sessions = Sessions::builder(store.clone())

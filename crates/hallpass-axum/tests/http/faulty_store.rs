@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use hallpass_conformance::MemoryStore;
 use hallpass_core::store::{
-    Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
-    RevokeOutcome, Rotation, Settled, Sweep, Swept, Write,
+    Changes, ClientNote, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
+    RevokeOutcome, Rotation, Settled, SharedTokens, Sweep, Swept, Write,
 };
-use hallpass_core::{Attributes, Label, Node, NodeId, Session, SessionId, Store, StoreError, Timestamp, UserId};
+use hallpass_core::{Attributes, Label, Node, NodeId, Session, SessionId, Store, StoreError, Timestamp, Token, UserId};
 use tokio::sync::Notify;
 
 /// What the broken database says; must never reach a client (A46).
@@ -86,6 +86,40 @@ impl FaultyStore {
         self.arrived.notify_one();
         self.release.notified().await;
     }
+
+    fn shared(&self) -> Result<&dyn SharedTokens, StoreError> {
+        self.inner.shared_tokens().ok_or_else(|| StoreError::unavailable("the store inside shares nothing"))
+    }
+}
+
+#[async_trait]
+impl SharedTokens for FaultyStore {
+    async fn create_with(
+        &self,
+        new: &Record,
+        token: &Token,
+        now: Timestamp,
+        limit: Option<Limit>,
+    ) -> Result<Created, StoreError> {
+        self.gate(true).await?;
+        self.shared()?.create_with(new, token, now, limit).await
+    }
+    async fn find_by_token(&self, token: &Token, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.gate(false).await?;
+        self.shared()?.find_by_token(token, now).await
+    }
+    async fn rotate_with(&self, rotation: &Rotation, token: &Token) -> Result<Write<()>, StoreError> {
+        self.gate(true).await?;
+        self.shared()?.rotate_with(rotation, token).await
+    }
+    fn lacks_client(&self, session: &Session) -> bool {
+        self.shared().is_ok_and(|shared| shared.lacks_client(session))
+    }
+    async fn note_clients(&self, notes: &[ClientNote], now: Timestamp) -> Result<u64, StoreError> {
+        self.gate(true).await?;
+        self.shared()?.note_clients(notes, now).await
+    }
 }
 
 #[async_trait]
@@ -98,6 +132,9 @@ impl Store for FaultyStore {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.gate(false).await?;
         self.inner.find(id).await
+    }
+    fn shared_tokens(&self) -> Option<&dyn SharedTokens> {
+        self.inner.shared_tokens().map(|_| self as &dyn SharedTokens)
     }
     fn find_now(&self, id: SessionId) -> Option<Result<Option<Record>, StoreError>> {
         if self.is(Mode::Stalls) || self.is(Mode::AnswersLater) {

@@ -6,6 +6,7 @@ mod bad_input;
 mod browser;
 mod cached;
 mod cleanup;
+mod clients;
 mod concurrency;
 mod cookie_life;
 mod engine;

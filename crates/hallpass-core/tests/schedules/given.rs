@@ -11,7 +11,7 @@ use hallpass_core::{
 use shuttle::future::block_on;
 use shuttle::rand::Rng as _;
 
-use crate::support::{Probe, Together};
+use crate::support::{ELSEWHERE, Probe, Together};
 
 /// The lease of all scenarios.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
@@ -74,6 +74,22 @@ impl Given {
             })
             .collect();
         Self { nodes, probe, clock }
+    }
+
+    /// So many nodes on a table that another program shares, which are asked at each check.
+    pub(crate) fn beside(count: usize) -> Self {
+        let clock = ManualClock::default();
+        let probe = Arc::new(Probe { travel: Some(travel), is_shared: true, ..Probe::default() });
+        let nodes = (0..count as u64).map(|node| {
+            let builder = Sessions::builder(Arc::clone(&probe) as Arc<dyn Store>).clock(clock.clone());
+            builder.entropy(Counted(AtomicU64::new(node << 32))).build().unwrap()
+        });
+        Self { nodes: nodes.collect(), probe, clock }
+    }
+
+    /// A session of that program's making.
+    pub(crate) fn made_elsewhere(&self, name: &str) -> Issued {
+        block_on(self.nodes[0].create(SignIn::new(UserId::new(name).unwrap()).source(ELSEWHERE))).unwrap()
     }
 
     pub(crate) fn sign_in(&self, name: &str) -> Issued {

@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use hallpass_conformance::MemoryStore;
 use hallpass_core::gathering::{Gathering, Joined};
 use hallpass_core::store::{
-    Changes, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
-    RevokeOutcome, Rotation, Settled, Sweep, Swept, Write,
+    Changes, ClientNote, Created, Filter, Health, LastSeen, Limit, Listing, Page, Record, Renewal, Renewed, Revocation,
+    RevokeOutcome, Rotation, Settled, SharedTokens, Sweep, Swept, Write,
 };
 use hallpass_core::{
-    Attributes, Event, EventSink, HintSource, Hints, Invalid, Issued, Label, ManualClock, Node, NodeId, Policies,
-    Session, SessionId, Sessions, SignIn, Store, StoreError, Timestamp, Token, UserId, Validation, ValidationMode,
+    Attributes, Client, Event, EventSink, HintSource, Hints, Invalid, Issued, Label, ManualClock, Node, NodeId,
+    Policies, Session, SessionId, Sessions, SignIn, Store, StoreError, Timestamp, Token, UserId, Validation,
+    ValidationMode,
 };
 use tokio::sync::Notify;
 
@@ -100,7 +101,14 @@ pub struct Probe {
     pub travel: Option<fn()>,
     /// Checks are read together, as stores behind a network do.
     pub gathers: Option<Arc<Together>>,
+    /// Another program makes sessions here, too: those whose source is [`ELSEWHERE`].
+    pub is_shared: bool,
+    /// Writings of clients.
+    pub notings: AtomicU64,
 }
+
+/// The source of a session that another program made.
+pub const ELSEWHERE: &str = "elsewhere";
 
 /// Readings that are sent together.
 pub type Together = Gathering<SessionId, Option<Record>>;
@@ -148,7 +156,48 @@ impl Probe {
 }
 
 #[async_trait]
+impl SharedTokens for Probe {
+    async fn create_with(
+        &self,
+        new: &Record,
+        _: &Token,
+        now: Timestamp,
+        limit: Option<Limit>,
+    ) -> Result<Created, StoreError> {
+        self.create(new, now, limit).await
+    }
+    async fn find_by_token(&self, token: &Token, _: Timestamp) -> Result<Option<Record>, StoreError> {
+        self.find(token.id()).await
+    }
+    async fn rotate_with(&self, rotation: &Rotation, _: &Token) -> Result<Write<()>, StoreError> {
+        self.rotate(rotation).await
+    }
+    fn lacks_client(&self, session: &Session) -> bool {
+        session.client == Client::default() && session.authentication.source == ELSEWHERE
+    }
+    async fn note_clients(&self, notes: &[ClientNote], now: Timestamp) -> Result<u64, StoreError> {
+        self.notings.fetch_add(1, Ordering::SeqCst);
+        self.writing()?;
+        self.travel();
+        let mut changed = 0;
+        for note in notes {
+            let mut tables = self.store.tables();
+            let row = tables.rows.get_mut(&note.id).map(|row| &mut row.session);
+            if let Some(session) = row.filter(|row| row.is_live_at(now) && self.lacks_client(row)) {
+                session.client = note.client.clone();
+                changed += 1;
+            }
+        }
+        self.travel();
+        Ok(changed)
+    }
+}
+
+#[async_trait]
 impl Store for Probe {
+    fn shared_tokens(&self) -> Option<&dyn SharedTokens> {
+        self.is_shared.then_some(self as &dyn SharedTokens)
+    }
     async fn create(&self, new: &Record, now: Timestamp, limit: Option<Limit>) -> Result<Created, StoreError> {
         self.writing()?;
         if self.loses_creations.load(Ordering::SeqCst) {
