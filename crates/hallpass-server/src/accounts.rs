@@ -69,10 +69,12 @@ impl fmt::Display for AccountId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Account {
-    /// Never used again, also after deletion.
+    /// Never used again, also after deletion, where hallpass makes the ids.
     pub id: AccountId,
-    /// Normalised. `None`: the account has none that could be one; only users of Auth.js may be without.
+    /// Normalised. `None`: the account has none by which it could be named; only users of Auth.js may be without.
     pub email: Option<Email>,
+    /// The address as another program keeps it, with its capitals; any text. `None` where it is [`Account::email`] or there is none.
+    pub email_as_kept: Option<String>,
     /// For people to read. May hold any text that other programs stored; escape it where it is shown.
     pub name: String,
     /// Address of a picture, as a provider told it to Auth.js. Any text.
@@ -136,10 +138,10 @@ pub enum Adopted {
 }
 
 impl Account {
-    /// The email address, or nothing.
+    /// The email address as it is kept. May hold any text that other programs stored; escape it where it is shown.
     #[must_use]
-    pub fn email_text(&self) -> &str {
-        self.email.as_ref().map_or("", Email::as_str)
+    pub fn shown_email(&self) -> Option<&str> {
+        self.email_as_kept.as_deref().or(self.email.as_ref().map(Email::as_str))
     }
 
     /// What to call it in a message: its email address, or else its id.

@@ -249,13 +249,15 @@ async fn session_body(site: &Site, handle: &SessionHandle) -> Response {
         return data(StatusCode::OK, &site.auth_api.nobody());
     };
     match site.account_of(&session).await {
-        Ok(Some(account)) => data(
-            StatusCode::OK,
-            &json!({
-                "user": { "name": account.name, "email": account.email.as_ref().map(|email| email.as_str()), "image": account.image },
+        Ok(Some(account)) => {
+            // As Auth.js says it of a user without one.
+            let name = Some(account.name.as_str()).filter(|name| !name.is_empty());
+            let body = json!({
+                "user": { "name": name, "email": account.shown_email(), "image": account.image },
                 "expires": rfc3339(session.idle_expires_at),
-            }),
-        ),
+            });
+            data(StatusCode::OK, &body)
+        }
         // Disabled or deleted a moment ago; its sessions are about to end.
         Ok(None) => data(StatusCode::OK, &site.auth_api.nobody()),
         Err(error) => {

@@ -37,6 +37,7 @@ impl AccountRow {
             operator: self.operator,
             disabled_at: self.disabled_at,
             created_at: Some(self.created_at),
+            email_as_kept: None,
             image: None,
             password_hash: self.password_hash.map(PasswordHash::from_stored),
         })
@@ -52,6 +53,7 @@ pub(super) fn new_account(new: NewAccount, now_ms: i64) -> Account {
         id: AccountId(id.hyphenated().to_string().into()),
         email: Some(new.email),
         name: new.name.as_str().to_owned(),
+        email_as_kept: None,
         image: None,
         operator: new.operator,
         disabled_at: None,

@@ -104,7 +104,8 @@ impl SqlAccounts {
         if !self.lock(connection, id).await? {
             return Ok(false);
         }
-        self.users.keep_facts(connection, id).await?;
+        let Some(account) = self.by_id(connection, id).await? else { return Ok(false) };
+        self.users.keep_facts(connection, &account).await?;
         Ok(true)
     }
 
@@ -115,19 +116,29 @@ impl SqlAccounts {
     async fn email_is_of_another(&self, connection: &mut dyn Connection, account: &Account) -> Result<bool, Fault> {
         let Some(email) = &account.email else { return Ok(false) };
         let of_another = |other: &Account| other.email.as_ref() == Some(email) && other.id != account.id;
-        for Question { sql, values } in self.users.find_by_email(email) {
-            let rows = connection.rows(&sql, &values).await?;
-            if self.pick(&rows, of_another)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let Question { sql, values } = self.users.find_by_email(email);
+        Ok(self.pick(&connection.rows(&sql, &values).await?, of_another)?.is_some())
+    }
+
+    /// Whether somebody has the address of an account that could not be made.
+    async fn has_email(&self, account: &Account) -> Result<bool, AccountsError> {
+        let Some(email) = &account.email else { return Ok(false) };
+        let Question { sql, values } = self.users.find_by_email(email);
+        let rows = self.pool.read(&sql, &values).await?;
+        Ok(self.pick(&rows, |other| other.email.as_ref() == Some(email))?.is_some())
     }
 
     /// Changes one of the facts of a user who is there.
     fn set_fact(&self, assignment: &str, condition: &str) -> String {
         format!("UPDATE {} SET {assignment} WHERE {condition}", self.users.facts())
     }
+}
+
+/// Only an application's own tables have others than ours.
+fn another_key() -> AccountsError {
+    AccountsError::Unavailable(String::from(
+        "a row with one of these values is there already: a key of the application's tables, other than that of the email address, lets no second one in",
+    ))
 }
 
 pub(super) fn text(text: &str) -> Value {
@@ -178,7 +189,9 @@ impl Accounts for SqlAccounts {
         });
         match inserted.await {
             Ok(Some(created)) => Ok(Created::Account(created)),
-            Ok(None) | Err(Fault::Duplicate) => Ok(Created::Duplicate),
+            Ok(None) => Ok(Created::Duplicate),
+            Err(Fault::Duplicate) if self.has_email(account).await? => Ok(Created::Duplicate),
+            Err(Fault::Duplicate) => Err(another_key()),
             Err(fault) => Err(fault.into()),
         }
     }
@@ -219,13 +232,9 @@ impl Accounts for SqlAccounts {
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, AccountsError> {
         let mut found = Vec::new();
-        for Question { sql, values } in self.users.find_by_email(email) {
-            for row in self.pool.read(&sql, &values).await? {
-                found.extend(Some(self.users.account(&row)?).filter(|account| account.email.as_ref() == Some(email)));
-            }
-            if !found.is_empty() {
-                break;
-            }
+        let Question { sql, values } = self.users.find_by_email(email);
+        for row in self.pool.read(&sql, &values).await? {
+            found.extend(Some(self.users.account(&row)?).filter(|account| account.email.as_ref() == Some(email)));
         }
         if found.len() > 1 {
             // Whoever signs in by it would be either of them.

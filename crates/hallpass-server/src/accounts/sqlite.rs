@@ -82,7 +82,7 @@ fn insert(tx: &Transaction<'_>, new: NewAccount, now_ms: i64) -> Result<Created,
 
 fn email_is_of_another(tx: &Transaction<'_>, account: &Account) -> Result<bool, AccountsError> {
     tx.prepare_cached("SELECT 1 FROM account_users WHERE email = ?1 AND id <> ?2")
-        .and_then(|mut taken| taken.exists([account.email_text(), account.id.as_str()]))
+        .and_then(|mut taken| taken.exists([account.email.as_ref().map_or("", Email::as_str), account.id.as_str()]))
         .map_err(unavailable)
 }
 
@@ -101,7 +101,7 @@ fn write_row(tx: &Transaction<'_>, account: &Account, sql: &str) -> Result<(), A
         sql,
         params![
             account.id.as_str(),
-            account.email_text(),
+            account.email.as_ref().map_or("", Email::as_str),
             account.name,
             account.operator,
             account.disabled_at,

@@ -133,7 +133,7 @@ async fn list(limit: u16, after: Option<&str>, context: &Context<'_>, output: &m
         .map(|account| {
             vec![
                 account.id.to_string(),
-                account.email_text().to_owned(),
+                account.shown_email().unwrap_or_default().to_owned(),
                 account.name.clone(),
                 if account.operator { "operator" } else { "" }.to_owned(),
                 account.disabled_at.map_or_else(|| "active".to_owned(), |at| format!("disabled {}", rfc3339(at))),
@@ -172,7 +172,14 @@ async fn passwd(
     input: &mut dyn PasswordSource,
     output: &mut Output<'_>,
 ) -> Result<()> {
-    let id = find_account(context.accounts, user).await?.id;
+    let account = find_account(context.accounts, user).await?;
+    if account.email.is_none() {
+        bail!(
+            "{} has no email address, or none that is written as people type one, and nobody can sign in with its password",
+            account.id
+        );
+    }
+    let id = account.id;
     let password = read_password(password, input)?;
     let hash = context.passwords.hash(&password).await?;
     let changed = context.accounts.set_password(&id, hash, context.now_ms).await?;
@@ -219,7 +226,7 @@ fn report(done: &str, account: &Account, ended: Option<u64>, output: &mut Output
 fn to_json(account: &Account) -> Value {
     json!({
         "id": account.id.as_str(),
-        "email": account.email.as_ref().map(Email::as_str),
+        "email": account.shown_email(),
         "name": account.name,
         "operator": account.operator,
         "disabledAt": account.disabled_at.map(rfc3339),

@@ -40,7 +40,7 @@ pub(crate) async fn show(State(site): State<Arc<Site>>, session: Option<Session>
     page(
         StatusCode::OK,
         &HomePage {
-            email: account.email_text().to_owned(),
+            email: account.shown_email().unwrap_or_default().to_owned(),
             user_name: account.name,
             device: Device::parse(session.client.user_agent.as_deref().unwrap_or_default()).name,
             authenticated_iso: rfc3339(session.authenticated_at),

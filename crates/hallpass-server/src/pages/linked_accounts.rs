@@ -91,7 +91,7 @@ pub(crate) async fn show(
                 StatusCode::OK,
                 &LinkedAccountsPage {
                     csrf_token,
-                    email: account.email_text().to_owned(),
+                    email: account.shown_email().unwrap_or_default().to_owned(),
                     notice: sentence(true),
                     error: sentence(false),
                     fresh: site.web.sessions().is_fresh(&session),

@@ -180,7 +180,9 @@ async fn users_of_the_application_are_accounts(shared: Shared) {
     let accounts = &shared.accounts;
     let grace = shared.signs_up(Some("Grace@Example.org")).await;
     let found = accounts.find(&grace).await.unwrap().unwrap();
-    assert_eq!((found.email_text(), found.name.as_str()), ("grace@example.org", "Grace"));
+    // The application knows it by its own spelling, people by any.
+    assert_eq!((found.shown_email(), found.name.as_str()), (Some("Grace@Example.org"), "Grace"));
+    assert_eq!(found.email, Some(email("grace@example.org")));
     assert_eq!(found.image.as_deref(), Some("https://img.example/1"));
     assert_eq!((found.operator, found.disabled_at, found.created_at), (false, None, None));
     assert!(found.password_hash.is_none());
@@ -195,8 +197,9 @@ async fn users_of_the_application_are_accounts(shared: Shared) {
     // What hallpass alone knows comes to it, and the application's row stays as it was.
     let changed = accounts.set_password(&grace, hash("$argon2id$two"), NOW).await.unwrap().unwrap();
     assert_eq!((changed.credentials_version, changed.password_hash.unwrap().expose()), (1, "$argon2id$two"));
+    assert!(!changed.operator);
     let disabled = accounts.disable(&grace, NOW + 5).await.unwrap().unwrap();
-    assert_eq!((disabled.disabled_at, disabled.email_text()), (Some(NOW + 5), "grace@example.org"));
+    assert_eq!((disabled.disabled_at, disabled.operator), (Some(NOW + 5), false));
     assert_eq!(accounts.pending_ends(10).await.unwrap().len(), 2);
     let q = |name: &str| shared.application.q(name);
     let users = shared.table("User");
@@ -222,8 +225,13 @@ fn as_if_copied(account: &Account, id: &AccountId) -> Account {
 async fn a_user_without_an_address_is_one_all_the_same(shared: Shared) {
     let grace = shared.signs_up(None).await;
     let found = shared.accounts.find(&grace).await.unwrap().unwrap();
-    assert_eq!((found.email.as_ref(), found.email_text(), found.known_as()), (None, "", grace.as_str()));
+    assert_eq!((found.email.as_ref(), found.shown_email(), found.known_as()), (None, None, grace.as_str()));
     assert!(shared.accounts.disable(&grace, NOW).await.unwrap().is_some());
+    // A password that cannot be typed with an address is no way in.
+    shared.links(&grace, "corp", "g-1").await;
+    shared.accounts.set_password(&grace, hash("$argon2id$one"), NOW).await.unwrap();
+    let unlinked = shared.accounts.unlink(&grace, &at(CORP, "g-1"), &[CORP.to_owned()]).await.unwrap();
+    assert_eq!(unlinked, Unlinked::LastWayIn);
 }
 
 async fn accounts_at_providers_are_identities(shared: Shared) {
@@ -246,6 +254,8 @@ async fn accounts_at_providers_are_identities(shared: Shared) {
     let table = shared.table("Account");
     let rows = format!("SELECT {} FROM {table} WHERE {} = 'other'", q("providerAccountId"), q("provider"));
     assert_eq!(shared.application.texts(&rows).await, ["g-2"]);
+    let kinds = format!("SELECT {} FROM {table} WHERE {} = 'other'", q("type"), q("provider"));
+    assert_eq!(shared.application.texts(&kinds).await, ["oidc"]);
     let alice = given(&**accounts, "alice@example.com").await;
     assert_eq!(accounts.link(&alice.id, &hers).await.unwrap(), Linked::OfAnother);
 
@@ -317,6 +327,92 @@ async fn an_address_of_two_users_names_neither(shared: Shared) {
     assert!(shared.accounts.find(&first).await.unwrap().is_some());
     shared.application.run("DELETE FROM users WHERE name = 'Other'").await;
     assert_eq!(shared.accounts.find_by_email(&email("grace@example.org")).await.unwrap().unwrap().id, first);
+    // Whoever comes later with small letters takes nothing over.
+    shared.application.run("INSERT INTO users (name, email) VALUES ('Other', 'grace@example.org')").await;
+    assert!(shared.accounts.find_by_email(&email("grace@example.org")).await.unwrap().is_none());
+    shared.application.run("DELETE FROM users WHERE name = 'Other'").await;
+    // Another spelling is another address for the application.
+    shared.application.run("INSERT INTO users (name, email) VALUES ('Wide', '\u{ff47}race@example.org')").await;
+    assert_eq!(shared.accounts.find_by_email(&email("grace@example.org")).await.unwrap().unwrap().id, first);
+    let wide = shared.accounts.list(Some(&first), 10).await.unwrap().pop().unwrap();
+    assert_eq!((wide.email.as_ref(), wide.shown_email()), (None, Some("\u{ff47}race@example.org")));
+}
+
+/// No key of this layout keeps an identity from being linked twice.
+async fn an_identity_of_two_users_signs_in_to_neither(shared: Shared) {
+    let accounts = &shared.accounts;
+    let alice = given(&**accounts, "alice@example.com").await;
+    let grace = shared.signs_up(Some("grace@example.org")).await;
+    shared.links(&alice.id, "corp", "same").await;
+    shared.links(&grace, "corp", "same").await;
+    assert!(accounts.find_by_identity(&at(CORP, "same")).await.unwrap().is_none());
+    assert_eq!(accounts.link(&grace, &linked("corp", CORP, "same")).await.unwrap(), Linked::OfAnother);
+    // Of hallpass's own links one wins, whatever comes at once.
+    for round in 0..10 {
+        let one = linked("corp", CORP, &format!("race-{round}"));
+        let linking = |id: AccountId| {
+            let (accounts, one) = (Arc::clone(accounts), one.clone());
+            tokio::spawn(async move { accounts.link(&id, &one).await.unwrap() })
+        };
+        let (first, second) = tokio::join!(linking(alice.id.clone()), linking(grace.clone()));
+        let mut outcomes = [first.unwrap(), second.unwrap()];
+        outcomes.sort_by_key(|outcome| *outcome == Linked::OfAnother);
+        assert_eq!(outcomes, [Linked::Done, Linked::OfAnother], "round {round}");
+    }
+}
+
+/// A number that is given again is somebody else's.
+#[tokio::test]
+async fn what_was_known_of_a_number_does_not_come_to_who_has_it_next() {
+    let numbered = |text: String| {
+        text.replace("`id` text PRIMARY KEY NOT NULL", "`id` integer PRIMARY KEY NOT NULL")
+            .replace("`userId` text", "`userId` integer")
+    };
+    let again = "INSERT INTO users (name, email) VALUES ('Mallory', 'mallory@example.org')";
+    for (application, clear, again) in [
+        (
+            Application::with_changed("drizzle.sqlite", numbered).await,
+            "DELETE FROM user",
+            again.replace("users", "user"),
+        ),
+        (Application::new("pg_adapter.postgres").await, "TRUNCATE users RESTART IDENTITY", again.to_owned()),
+    ] {
+        let accounts = open(&application).await;
+        let boss = NewAccount { operator: true, ..new("boss@example.com") };
+        let Created::Account(boss) = accounts.create(boss, NOW).await.unwrap() else { panic!() };
+        assert_eq!(boss.id.as_str(), "1");
+        assert!(accounts.find(&boss.id).await.unwrap().unwrap().operator);
+        accounts.disable(&boss.id, NOW).await.unwrap();
+        application.run(clear).await;
+        application.run(&again).await;
+        let mallory = accounts.find(&boss.id).await.unwrap().unwrap();
+        assert_eq!((mallory.shown_email(), mallory.operator), (Some("mallory@example.org"), false));
+        assert!(mallory.password_hash.is_none());
+        assert!(mallory.disabled_at.is_some(), "nobody gets in by changing an address");
+        let changed = accounts.set_password(&boss.id, hash("$argon2id$hers"), NOW).await.unwrap().unwrap();
+        assert_eq!((changed.operator, changed.password_hash.unwrap().expose()), (false, "$argon2id$hers"));
+        let found = accounts.find_by_email(&email("mallory@example.org")).await.unwrap().unwrap();
+        assert_eq!((found.operator, found.password_hash.unwrap().expose()), (false, "$argon2id$hers"));
+
+        // One whom hallpass makes begins anew, too.
+        application.run(clear).await;
+        let Created::Account(fresh) = accounts.create(new("fresh@example.com"), NOW).await.unwrap() else { panic!() };
+        assert_eq!((fresh.id.as_str(), fresh.disabled_at), ("1", None));
+        let found = accounts.find(&fresh.id).await.unwrap().unwrap();
+        assert_eq!((found.disabled_at, found.operator), (None, false));
+    }
+}
+
+/// The address is free; what is not is not said to be it.
+#[tokio::test]
+async fn another_key_of_the_application_is_not_called_the_address() {
+    let unique = |text: String| text.replace("\"name\" TEXT,", "\"name\" TEXT UNIQUE,");
+    let application = Application::with_changed("prisma_classic.sqlite", unique).await;
+    let accounts = open(&application).await;
+    given(&*accounts, "a@example.com").await;
+    let error = accounts.create(new("b@example.com"), NOW).await.unwrap_err().to_string();
+    assert!(error.contains("key of the application"), "{error}");
+    assert_eq!(accounts.count().await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -414,6 +510,7 @@ macro_rules! shared {
                 a_server_secret_is_made_once,
                 a42_of_parallel_uses_of_the_setup_code_one_wins,
                 a_setup_code_must_be_the_offered_one_in_time_and_alone,
+                a_first_sign_in_creates_both_or_neither,
                 the_last_way_in_stays,
                 an_account_has_a_bounded_number_of_identities,
                 a_session_s_origin_is_kept_and_found,
@@ -458,7 +555,12 @@ shared!(drizzle_mariadb, "drizzle.mysql", own);
 shared!(kysely_sqlite, "kysely.sqlite", own);
 shared!(kysely_mariadb, "kysely.mysql", own);
 
-shared!(two_of_one_address, "pg_adapter.postgres", [], [an_address_of_two_users_names_neither]);
+shared!(
+    without_keys,
+    "pg_adapter.postgres",
+    [],
+    [an_address_of_two_users_names_neither, an_identity_of_two_users_signs_in_to_neither]
+);
 
 // Only some layouts let an address be missing.
 shared!(without_address_sqlite, "prisma.sqlite", [], [a_user_without_an_address_is_one_all_the_same]);

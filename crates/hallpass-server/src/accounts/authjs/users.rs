@@ -16,9 +16,15 @@ use crate::settings::{ProviderKind, ProviderSettings};
 
 const FACTS: &str = "hp.hallpass_account_authjs_users";
 const KEEP_FACTS: &str = "INSERT INTO hp.hallpass_account_authjs_users \
-    (id, operator, disabled_at, created_at, credentials_version, password_hash) VALUES (?, ?, ?, ?, ?, ?)";
+    (id, known_email, operator, disabled_at, created_at, credentials_version, password_hash) VALUES (?, ?, ?, ?, ?, ?, ?)";
+/// A number may be given again, to somebody whom what was known of the first does not concern.
+const FORGET_ANOTHER: &str = "UPDATE hp.hallpass_account_authjs_users SET known_email = ?, operator = ?, password_hash = ?, \
+    credentials_version = credentials_version + 1 WHERE id = ? AND (known_email IS NULL OR known_email <> ?)";
 const HAS_FACTS: &str = "SELECT 1 FROM hp.hallpass_account_authjs_users WHERE id = ?";
 const FORGET_FACTS: &str = "DELETE FROM hp.hallpass_account_authjs_users WHERE id = ?";
+
+/// How many rows an engine may take for alike before some are not looked at.
+const MOST_ALIKE: usize = 20;
 
 /// A provider of ours, as Auth.js knows it.
 #[derive(Debug)]
@@ -37,6 +43,8 @@ pub(super) struct AuthjsUsers {
     users: Target,
     accounts: Option<Target>,
     sessions: String,
+    /// Whether the engine itself takes two addresses for one that differ in capitals.
+    ignores_case: bool,
     /// The columns of an account, from a user `u` and our facts `f`.
     select: String,
     providers: Vec<Provider>,
@@ -122,7 +130,7 @@ impl AuthjsUsers {
             _ => of_user("id"),
         };
         let select = format!(
-            "SELECT {}, {}, {}, {}, coalesce(f.operator, FALSE), f.disabled_at, f.created_at, coalesce(f.credentials_version, 0), f.password_hash\
+            "SELECT {}, {}, {}, {}, coalesce(f.operator, FALSE), f.disabled_at, f.created_at, coalesce(f.credentials_version, 0), f.password_hash, f.known_email\
              {{more}} FROM {} u LEFT JOIN {FACTS} f ON f.id = {joined}",
             of_user("id"),
             of_user("email"),
@@ -130,6 +138,9 @@ impl AuthjsUsers {
             of_user("image"),
             users.name,
         );
+        let ignores_case = layout.users_table().column("email").is_some_and(|email| {
+            email.kind == "citext" || email.collation.as_deref().is_some_and(|name| name.ends_with("_ci"))
+        });
         let providers = providers
             .iter()
             .map(|provider| Provider {
@@ -138,7 +149,7 @@ impl AuthjsUsers {
                 kind: if provider.kind == ProviderKind::Oidc { "oidc" } else { "oauth" },
             })
             .collect();
-        Self { engine, kind: IdKind::of(layout), users, accounts, sessions, select, providers }
+        Self { engine, kind: IdKind::of(layout), users, accounts, sessions, ignores_case, select, providers }
     }
 
     fn quoted(&self, name: &str) -> String {
@@ -207,16 +218,26 @@ impl Users for AuthjsUsers {
     /// What the application wrote is taken as it is; only an address that can be one counts.
     fn account(&self, row: &Columns) -> Result<Account, Fault> {
         let id = row.text(0, "id")?;
+        let kept = row.optional_text(1, "email")?;
+        // Only its capitals may differ from how people type it: another spelling is another address for the application.
+        let email = kept.as_ref().and_then(|kept| {
+            let lower = kept.to_lowercase();
+            Email::parse(kept).ok().filter(|email| email.as_str() == lower)
+        });
+        let is_known = self.kind != IdKind::Number
+            || (email.is_some()
+                && row.optional_text(9, "known_email")?.as_deref() == email.as_ref().map(Email::as_str));
         Ok(Account {
-            email: row.optional_text(1, "email")?.and_then(|email| Email::parse(&email).ok()),
+            email_as_kept: kept.filter(|kept| email.as_ref().is_none_or(|email| email.as_str() != kept)),
+            email,
             name: row.optional_text(2, "name")?.unwrap_or_default(),
             image: row.optional_text(3, "image")?,
-            operator: row.boolean(4, "operator")?,
+            operator: row.boolean(4, "operator")? && is_known,
             disabled_at: row.optional_integer(5, "disabled_at")?,
             created_at: row.optional_integer(6, "created_at")?,
             credentials_version: u32::try_from(row.integer(7, "credentials_version")?)
                 .map_err(|_| damaged(&id, "version of its credentials"))?,
-            password_hash: row.optional_text(8, "password_hash")?.map(PasswordHash::from_stored),
+            password_hash: row.optional_text(8, "password_hash")?.filter(|_| is_known).map(PasswordHash::from_stored),
             id: AccountId::parse(&id).ok_or_else(|| damaged(&id, "id"))?,
         })
     }
@@ -226,11 +247,16 @@ impl Users for AuthjsUsers {
         Some(self.select("", &condition, vec![self.id(id)?]))
     }
 
-    /// Auth.js keeps an address as a provider told it, capitals and all. The second question reads the whole table, unless an index is over `lower(email)`.
-    fn find_by_email(&self, email: &Email) -> Vec<Question> {
+    /// Auth.js keeps an address as a provider told it, capitals and all. Without an index over `lower(email)` it reads the whole table, whether the address is there or not: the
+    /// time it takes tells nothing.
+    fn find_by_email(&self, email: &Email) -> Question {
         let column = format!("u.{}", self.quoted("email"));
-        let ask = |column: &str| self.select("", &format!("WHERE {column} = ? LIMIT 20"), vec![text(email.as_str())]);
-        vec![ask(&column), ask(&format!("lower({column})"))]
+        let (condition, values) = if self.ignores_case {
+            (format!("{column} = ?"), vec![text(email.as_str())])
+        } else {
+            (format!("{column} = ? OR lower({column}) = ?"), vec![text(email.as_str()), text(email.as_str())])
+        };
+        self.select("", &format!("WHERE {condition} LIMIT {MOST_ALIKE}"), values)
     }
 
     fn list(&self, after: Option<&AccountId>, limit: u16) -> Option<Question> {
@@ -267,7 +293,8 @@ impl Users for AuthjsUsers {
 
     async fn insert(&self, connection: &mut dyn Connection, account: &Account) -> Result<Account, Fault> {
         let (id, name, email) = (self.quoted("id"), self.quoted("name"), self.quoted("email"));
-        let (shown_name, address) = (text(&account.name), text(account.email_text()));
+        let known_email = optional(account.email.as_ref().map(Email::as_str));
+        let (shown_name, address) = (text(&account.name), known_email.clone());
         let mut created = account.clone();
         if self.kind == IdKind::Number {
             let sql = self.users.insert(&[(&name, "?"), (&email, "?")])?;
@@ -284,8 +311,11 @@ impl Users for AuthjsUsers {
             let sql = self.users.insert(&[(&id, self.place()), (&name, "?"), (&email, "?")])?;
             connection.write(&sql, &[text(account.id.as_str()), shown_name, address]).await?;
         }
+        // Of somebody who had the id before, and is gone.
+        connection.write(FORGET_FACTS, &[text(created.id.as_str())]).await?;
         let facts = [
             text(created.id.as_str()),
+            known_email,
             Value::Boolean(account.operator),
             account.disabled_at.map_or(Value::NoInteger, Value::Integer),
             account.created_at.map_or(Value::NoInteger, Value::Integer),
@@ -305,10 +335,13 @@ impl Users for AuthjsUsers {
         FACTS
     }
 
-    async fn keep_facts(&self, connection: &mut dyn Connection, id: &AccountId) -> Result<(), Fault> {
-        if connection.rows(HAS_FACTS, &[text(id.as_str())]).await?.is_empty() {
+    async fn keep_facts(&self, connection: &mut dyn Connection, account: &Account) -> Result<(), Fault> {
+        let id = text(account.id.as_str());
+        let known_email = optional(account.email.as_ref().map(Email::as_str));
+        if connection.rows(HAS_FACTS, std::slice::from_ref(&id)).await?.is_empty() {
             let nothing_known = [
-                text(id.as_str()),
+                id,
+                known_email,
                 Value::Boolean(false),
                 Value::NoInteger,
                 Value::NoInteger,
@@ -316,6 +349,9 @@ impl Users for AuthjsUsers {
                 Value::Null,
             ];
             connection.write(KEEP_FACTS, &nothing_known).await?;
+        } else if self.kind == IdKind::Number {
+            let values = [known_email.clone(), Value::Boolean(false), Value::Null, id, known_email];
+            connection.write(FORGET_ANOTHER, &values).await?;
         }
         Ok(())
     }
@@ -348,7 +384,7 @@ impl Users for AuthjsUsers {
             as_text(self.engine, &column("providerAccountId"))
         );
         let rest = format!(
-            "JOIN {} a ON {} = u.{} WHERE {} = ? AND {} = ? LIMIT 20",
+            "JOIN {} a ON {} = u.{} WHERE {} = ? AND {} = ? LIMIT {MOST_ALIKE}",
             accounts.name,
             column("userId"),
             self.quoted("id"),
@@ -359,7 +395,7 @@ impl Users for AuthjsUsers {
     }
 
     fn found_identity(&self, row: &Columns) -> Result<Option<Identity>, Fault> {
-        let (provider, subject) = (row.text(9, "provider")?, row.text(10, "providerAccountId")?);
+        let (provider, subject) = (row.text(10, "provider")?, row.text(11, "providerAccountId")?);
         let provider = self.providers.iter().find(|known| known.id == provider);
         Ok(provider.map(|provider| Identity { issuer: provider.issuer.clone(), subject }))
     }
@@ -382,7 +418,10 @@ impl Users for AuthjsUsers {
     }
 
     /// The application keeps neither an address nor a time with it.
-    fn linked(&self, row: &Columns) -> Result<Option<LinkedIdentity>, Fault> {
+    fn linked(&self, owner: &AccountId, row: &Columns) -> Result<Option<LinkedIdentity>, Fault> {
+        if row.text(2, "userId")? != owner.as_str() {
+            return Ok(None);
+        }
         let (id, subject) = (row.text(0, "provider")?, row.text(1, "providerAccountId")?);
         let provider = self.providers.iter().find(|known| known.id == id);
         Ok(provider.map(|provider| LinkedIdentity {

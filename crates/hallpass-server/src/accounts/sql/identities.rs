@@ -12,26 +12,43 @@ use crate::accounts::identities::{
 use crate::accounts::rows::new_account;
 use crate::accounts::{Account, AccountId, AccountsError, Created, NewAccount};
 
+/// Whose identity it is.
+enum Owner {
+    Nobody,
+    One(Box<Account>),
+    /// Not every layout of Auth.js has a key over identities.
+    Several,
+}
+
 impl SqlAccounts {
     /// The account in the row of exactly this identity.
-    fn of_identity(&self, rows: &[Columns], identity: &Identity) -> Result<Option<Account>, Fault> {
+    fn of_identity(&self, rows: &[Columns], identity: &Identity) -> Result<Owner, Fault> {
+        let mut owner = Owner::Nobody;
         for row in rows {
             if self.users.found_identity(row)?.as_ref() == Some(identity) {
-                return self.users.account(row).map(Some);
+                let account = self.users.account(row)?;
+                owner = match owner {
+                    Owner::Several => Owner::Several,
+                    Owner::One(other) if other.id != account.id => {
+                        tracing::warn!(target: "hallpass", issuer = identity.issuer, user = %account.id, other = %other.id, "an identity is linked to several users, and signs in to none of them until that is mended");
+                        Owner::Several
+                    }
+                    Owner::Nobody | Owner::One(_) => Owner::One(Box::new(account)),
+                };
             }
         }
-        Ok(None)
+        Ok(owner)
     }
 
-    async fn owner(&self, connection: &mut dyn Connection, identity: &Identity) -> Result<Option<Account>, Fault> {
-        let Some(Question { sql, values }) = self.users.find_by_identity(identity) else { return Ok(None) };
+    async fn owner(&self, connection: &mut dyn Connection, identity: &Identity) -> Result<Owner, Fault> {
+        let Some(Question { sql, values }) = self.users.find_by_identity(identity) else { return Ok(Owner::Nobody) };
         self.of_identity(&connection.rows(&sql, &values).await?, identity)
     }
 
-    fn all_linked(&self, rows: &[Columns]) -> Result<Vec<LinkedIdentity>, Fault> {
+    fn all_linked(&self, id: &AccountId, rows: &[Columns]) -> Result<Vec<LinkedIdentity>, Fault> {
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
-            all.extend(self.users.linked(row)?);
+            all.extend(self.users.linked(id, row)?);
         }
         all.sort_by(|one, other| one.identity.cmp(&other.identity));
         Ok(all)
@@ -39,7 +56,7 @@ impl SqlAccounts {
 
     async fn of_account(&self, connection: &mut dyn Connection, id: &AccountId) -> Result<Vec<LinkedIdentity>, Fault> {
         let Some(Question { sql, values }) = self.users.identities(id) else { return Ok(Vec::new()) };
-        self.all_linked(&connection.rows(&sql, &values).await?)
+        self.all_linked(id, &connection.rows(&sql, &values).await?)
     }
 }
 
@@ -47,12 +64,15 @@ impl SqlAccounts {
 impl Identities for SqlAccounts {
     async fn find_by_identity(&self, identity: &Identity) -> Result<Option<Account>, AccountsError> {
         let Some(Question { sql, values }) = self.users.find_by_identity(identity) else { return Ok(None) };
-        Ok(self.of_identity(&self.pool.read(&sql, &values).await?, identity)?)
+        match self.of_identity(&self.pool.read(&sql, &values).await?, identity)? {
+            Owner::One(account) => Ok(Some(*account)),
+            Owner::Nobody | Owner::Several => Ok(None),
+        }
     }
 
     async fn identities(&self, id: &AccountId) -> Result<Vec<LinkedIdentity>, AccountsError> {
         let Some(Question { sql, values }) = self.users.identities(id) else { return Ok(Vec::new()) };
-        Ok(self.all_linked(&self.pool.read(&sql, &values).await?)?)
+        Ok(self.all_linked(id, &self.pool.read(&sql, &values).await?)?)
     }
 
     async fn create_with_identity(&self, new: NewAccount, identity: &LinkedIdentity) -> Result<Created, AccountsError> {
@@ -61,7 +81,7 @@ impl Identities for SqlAccounts {
             Box::pin(async move {
                 self.users.take_turn(connection).await?;
                 if self.email_is_of_another(connection, account).await?
-                    || self.owner(connection, &identity.identity).await?.is_some()
+                    || !matches!(self.owner(connection, &identity.identity).await?, Owner::Nobody)
                 {
                     return Ok(None);
                 }
@@ -87,9 +107,9 @@ impl Identities for SqlAccounts {
                     return Ok(Linked::NoAccount);
                 }
                 match self.owner(connection, &identity.identity).await? {
-                    Some(owner) if owner.id == *id => return Ok(Linked::Done),
-                    Some(_) => return Ok(Linked::OfAnother),
-                    None => {}
+                    Owner::One(owner) if owner.id == *id => return Ok(Linked::Done),
+                    Owner::One(_) | Owner::Several => return Ok(Linked::OfAnother),
+                    Owner::Nobody => {}
                 }
                 if self.of_account(connection, id).await?.len() >= MAX_IDENTITIES {
                     return Ok(Linked::TooMany);
@@ -114,7 +134,12 @@ impl Identities for SqlAccounts {
                 if !identities.iter().any(|linked| linked.identity == *identity) {
                     return Ok(Unlinked::NotLinked);
                 }
-                if !has_other_way_in(account.password_hash.is_some(), &identities, identity, issuers) {
+                if !has_other_way_in(
+                    account.password_hash.is_some() && account.email.is_some(),
+                    &identities,
+                    identity,
+                    issuers,
+                ) {
                     return Ok(Unlinked::LastWayIn);
                 }
                 self.users.unlink(connection, id, identity).await?;

@@ -68,8 +68,8 @@ impl Users for OwnUsers {
         Some(select("id = ?", vec![text(id.as_str())]))
     }
 
-    fn find_by_email(&self, email: &Email) -> Vec<Question> {
-        vec![select("email = ?", vec![text(email.as_str())])]
+    fn find_by_email(&self, email: &Email) -> Question {
+        select("email = ?", vec![text(email.as_str())])
     }
 
     fn list(&self, after: Option<&AccountId>, limit: u16) -> Option<Question> {
@@ -112,7 +112,7 @@ impl Users for OwnUsers {
     }
 
     /// They are the user's own row.
-    async fn keep_facts(&self, _connection: &mut dyn Connection, _id: &AccountId) -> Result<(), Fault> {
+    async fn keep_facts(&self, _connection: &mut dyn Connection, _account: &Account) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Users for OwnUsers {
         Some(Question { sql: OF_ACCOUNT.to_owned(), values: vec![text(id.as_str())] })
     }
 
-    fn linked(&self, row: &Columns) -> Result<Option<LinkedIdentity>, Fault> {
+    fn linked(&self, _owner: &AccountId, row: &Columns) -> Result<Option<LinkedIdentity>, Fault> {
         Ok(Some(LinkedIdentity {
             identity: Identity { issuer: row.text(0, "issuer")?, subject: row.text(1, "subject")? },
             provider: row.text(2, "provider")?,

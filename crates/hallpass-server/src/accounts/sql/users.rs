@@ -22,8 +22,8 @@ pub(in crate::accounts) trait Users: Send + Sync + fmt::Debug {
     /// May answer others as well, whose ids the engine takes for alike.
     fn find(&self, id: &AccountId) -> Option<Question>;
 
-    /// Asked in this order until one finds somebody. May answer others as well, whose addresses the engine takes for alike.
-    fn find_by_email(&self, email: &Email) -> Vec<Question>;
+    /// May answer others as well, whose addresses the engine takes for alike.
+    fn find_by_email(&self, email: &Email) -> Question;
 
     fn list(&self, after: Option<&AccountId>, limit: u16) -> Option<Question>;
 
@@ -47,8 +47,8 @@ pub(in crate::accounts) trait Users: Send + Sync + fmt::Debug {
     /// The table of what hallpass alone knows of users, each by its id.
     fn facts(&self) -> &'static str;
 
-    /// Makes sure that the user, whose row is locked, has a row among the facts.
-    async fn keep_facts(&self, connection: &mut dyn Connection, id: &AccountId) -> Result<(), Fault>;
+    /// Makes sure that the user, whose row is locked, has a row among the facts, and nothing there that was known of another.
+    async fn keep_facts(&self, connection: &mut dyn Connection, account: &Account) -> Result<(), Fault>;
 
     /// Removes the user with all that is known of it. `false`: there is none.
     async fn delete(&self, connection: &mut dyn Connection, id: &AccountId) -> Result<bool, Fault>;
@@ -61,8 +61,8 @@ pub(in crate::accounts) trait Users: Send + Sync + fmt::Debug {
 
     fn identities(&self, id: &AccountId) -> Option<Question>;
 
-    /// A row of [`Users::identities`]; `None` where no provider of ours is meant.
-    fn linked(&self, row: &Columns) -> Result<Option<LinkedIdentity>, Fault>;
+    /// A row of [`Users::identities`]; `None` where no provider of ours is meant, or another user.
+    fn linked(&self, owner: &AccountId, row: &Columns) -> Result<Option<LinkedIdentity>, Fault>;
 
     async fn link(&self, connection: &mut dyn Connection, id: &AccountId, linked: &LinkedIdentity)
     -> Result<(), Fault>;

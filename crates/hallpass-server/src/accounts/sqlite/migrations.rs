@@ -76,6 +76,7 @@ const STEPS: &[Step] = &[
         name: "authjs users",
         sql: "CREATE TABLE account_authjs_users (
        id TEXT PRIMARY KEY,
+       known_email TEXT,
        operator INTEGER NOT NULL,
        disabled_at INTEGER,
        created_at INTEGER,

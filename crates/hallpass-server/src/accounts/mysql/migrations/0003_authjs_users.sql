@@ -1,6 +1,7 @@
 -- What hallpass alone knows of the users of an application with Auth.js, beside whose tables these lie.
 CREATE TABLE IF NOT EXISTS hallpass_account_authjs_users (
   id VARBINARY(255) NOT NULL,
+  known_email VARBINARY(1020) NULL,
   operator TINYINT NOT NULL,
   disabled_at BIGINT NULL,
   created_at BIGINT NULL,
