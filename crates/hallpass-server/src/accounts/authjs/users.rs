@@ -247,7 +247,7 @@ impl Users for AuthjsUsers {
         Some(self.select("", &condition, vec![self.id(id)?]))
     }
 
-    /// Auth.js keeps an address as a provider told it, capitals and all. Without an index over `lower(email)` it reads the whole table, whether the address is there or not: the
+    /// An application may keep an address with capitals. Without an index over `lower(email)` it reads the whole table, whether the address is there or not: the
     /// time it takes tells nothing.
     fn find_by_email(&self, email: &Email) -> Question {
         let column = format!("u.{}", self.quoted("email"));
