@@ -213,6 +213,8 @@ macro_rules! on_every_layout {
 mod clients;
 #[path = "application/gone.rs"]
 mod gone;
+#[path = "application/side.rs"]
+mod side;
 
 on_every_layout! {
     a_session_of_the_application_is_accepted_listed_and_ended
