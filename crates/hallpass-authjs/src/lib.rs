@@ -24,6 +24,9 @@
 //! [`AuthjsStore`] keeps sessions there beside Auth.js. What Auth.js does not keep, it keeps in tables of its own; by which browser a session of Auth.js's making is used,
 //! it learns from the first request that brings it here
 //! ([`Sessions::note_client`](hallpass_core::Sessions::note_client), which the layer of `hallpass-axum` does), and keeps that whoever comes later.
+//!
+//! Those tables lie apart ([`AuthjsOptions::side`]), in a place that belongs to one application alone: two applications give their users the same ids. A place that is the
+//! application's own, or another's, is refused.
 
 mod adopt;
 mod catalogue;
@@ -41,6 +44,7 @@ mod revocation_log;
 mod revoke;
 mod row;
 mod shortcomings;
+mod side;
 mod side_tables;
 mod store;
 mod sweep;
@@ -49,4 +53,5 @@ mod table;
 pub use catalogue::{Catalogue, Column, Engine, ForeignKey, Index, Table};
 pub use layout::{Expires, Layout, Maker, Unrecognised};
 pub use shortcomings::Shortcoming;
-pub use store::{AuthjsOptions, AuthjsStore, Side};
+pub use side::Side;
+pub use store::{AuthjsOptions, AuthjsStore};

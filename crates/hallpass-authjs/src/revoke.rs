@@ -1,6 +1,10 @@
 //! Ending sessions: the application's rows are deleted, since it knows no other end; who ended them, when and why stays in ours.
 //!
 //! It costs as much as there are sessions to delete: a mark that ends any number at once would say nothing to the application.
+//!
+//! A session whose row the application has deleted has an end that ours does not tell yet. Where its user is still there, the user signed out at the application: that stays
+//! the end of it, whatever is revoked later. Where the user is gone, the rows went with the user before anybody could revoke, and the revocation that follows the deletion says
+//! who, when and why: it counts them as the sessions that it ended. Either way the token leaves our row.
 
 use async_trait::async_trait;
 use hallpass_core::store::{ChangeKind, Revocation, RevokeOutcome, Target};
@@ -9,7 +13,7 @@ use hallpass_core::{Ended, SessionId, StoreError, UserId};
 use crate::adopt::adopt_all_of;
 use crate::connection::{Connection, Fault, Value};
 use crate::pool::{Ending, Transaction};
-use crate::row::{Row, id, time};
+use crate::row::{Row, ended_there, id, time};
 use crate::table::{Table, Turn};
 
 const NOTHING: RevokeOutcome = RevokeOutcome { ended: Some(0), position: 0 };
@@ -75,8 +79,19 @@ impl Revoke<'_> {
         Ended { at: *now, by: by.clone(), reason: *reason }
     }
 
-    fn live(&self, rows: &[Row]) -> u64 {
-        rows.iter().filter(|row| row.record.session.is_live_at(self.revocation.now)).count() as u64
+    /// How many sessions this ends that were live; those of a user who is gone by the deadlines that we know.
+    fn live(&self, rows: &[Row], is_user_gone: bool) -> u64 {
+        let now = self.revocation.now;
+        let is_live = |row: &Row| if is_user_gone { row.was_live_at(now) } else { row.record.session.is_live_at(now) };
+        rows.iter().filter(|row| is_live(row)).count() as u64
+    }
+
+    /// Whether a user of these rows went with some of them.
+    async fn is_user_gone(&self, connection: &mut dyn Connection, user: &UserId, rows: &[Row]) -> Result<bool, Fault> {
+        let Some(theirs) = self.table.dialect.user(user).filter(|_| rows.iter().any(Row::is_orphan)) else {
+            return Ok(false);
+        };
+        Ok(connection.rows(&self.table.sql("{find_user}"), &[theirs]).await?.is_empty())
     }
 
     async fn session(
@@ -86,13 +101,18 @@ impl Revoke<'_> {
         session: SessionId,
         owner: Option<&UserId>,
     ) -> Result<Ending<RevokeOutcome>, Fault> {
-        let row = self.table.row(connection, session).await?.filter(|row| row.unended().is_some());
+        let row = self.table.row(connection, session).await?.filter(|row| row.key.is_some());
         let Some(row) = row.filter(|row| owner.is_none_or(|owner| row.record.session.user == *owner)) else {
             return Ok(Ending::RollBack(NOTHING));
         };
-        end_one(self.table, connection, &row, &self.end()).await?;
+        let rows = [row];
+        let [row] = &rows;
+        let is_user_gone = self.is_user_gone(connection, &row.record.session.user, &rows).await?;
+        let is_ended_there = row.is_orphan() && !is_user_gone;
+        let end = if is_ended_there { ended_there(self.revocation.now) } else { self.end() };
+        end_one(self.table, connection, row, &end).await?;
         let position = turn.log(connection, &ChangeKind::Ended(session), self.revocation.now).await?;
-        Ok(Ending::Commit(RevokeOutcome { ended: Some(self.live(&[row])), position }))
+        Ok(Ending::Commit(RevokeOutcome { ended: Some(self.live(&rows, is_user_gone)), position }))
     }
 
     /// All of a user's sessions but the keeper. Those that the application made meanwhile are later than this.
@@ -108,7 +128,7 @@ impl Revoke<'_> {
         let filter = "h.user_id = ? AND h.ended_at IS NULL";
         let mut rows = self.table.rows(connection, filter, &[user.as_str().into()]).await?;
         let kept = keeper.map(|keeper| keeper.record.session.id);
-        rows.retain(|row| row.unended().is_some() && kept != Some(row.record.session.id));
+        rows.retain(|row| kept != Some(row.record.session.id));
         if rows.is_empty() {
             return Ok(Ending::RollBack(NOTHING));
         }
@@ -123,10 +143,19 @@ impl Revoke<'_> {
             end.push_str(" AND id <> ?");
             ended.push(id(keeper.record.session.id));
         }
+        let is_user_gone = self.is_user_gone(connection, user, &rows).await?;
+        if !is_user_gone && rows.iter().any(Row::is_orphan) {
+            let sql = format!(
+                "{END} WHERE user_id = ? AND ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM {{shared}} WHERE {{token}} = session_token)"
+            );
+            let mut values = said(&ended_there(self.revocation.now)).to_vec();
+            values.push(user.as_str().into());
+            self.table.write(connection, &sql, &values).await?;
+        }
         self.table.write(connection, &delete, &deleted).await?;
         self.table.write(connection, &end, &ended).await?;
         let position = turn.log(connection, &ChangeKind::User(user.clone()), self.revocation.now).await?;
-        Ok(Ending::Commit(RevokeOutcome { ended: Some(self.live(&rows)), position }))
+        Ok(Ending::Commit(RevokeOutcome { ended: Some(self.live(&rows, is_user_gone)), position }))
     }
 
     async fn everyone(

@@ -86,6 +86,16 @@ impl Row {
     pub(crate) fn unended(&self) -> Option<&str> {
         self.key.as_deref().filter(|_| self.record.session.state == State::Live)
     }
+
+    /// Whether the application's row is gone, and ours does not say so yet.
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.key.is_some() && self.unended().is_none()
+    }
+
+    /// Whether the session was live by the deadlines in our row, whatever has become of the application's.
+    pub(crate) fn was_live_at(&self, now: Timestamp) -> bool {
+        Session { state: State::Live, ..self.record.session.clone() }.is_live_at(now)
+    }
 }
 
 /// The end of a session whose row the application has deleted: its user signed out there, or was deleted.

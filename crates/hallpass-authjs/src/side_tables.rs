@@ -11,9 +11,21 @@ use crate::catalogue::Engine;
 use crate::connection::{Connection, Fault, Value};
 use crate::dialect::Dialect;
 use crate::pool::{Ending, Transaction};
+use crate::side::Place;
 
 /// The newest version of the schema.
-pub(crate) const NEWEST: u32 = 1;
+///
+/// | | |
+/// |---|---|
+/// | 1 | sessions, revocations, nodes, counter |
+/// | 2 | application: whose tables these are. Those of version 1 become the application's that opens them first |
+pub(crate) const NEWEST: u32 = 2;
+
+/// Whether a table of SQLite is one of these, or one of the server's accounts, which lie in the same file.
+pub(crate) fn is_ours(table: &str) -> bool {
+    let ours = ["sessions", "revocations", "nodes", "counter", "application"];
+    table.starts_with("account_") || table.strip_prefix("hallpass_").is_some_and(|name| ours.contains(&name))
+}
 
 /// Types by engine: short text that is compared byte for byte, of at most 255 bytes; long text; a number. MySQL's collations would take texts for alike that are
 /// not, so they are bytes there.
@@ -88,6 +100,9 @@ fn tables(dialect: &Dialect) -> Vec<String> {
             "CREATE TABLE IF NOT EXISTS hp.counter (one {number} NOT NULL PRIMARY KEY, position {number} NOT NULL, \
              incarnation {short} NOT NULL, version {number} NOT NULL){options}"
         ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS hp.application (one {number} NOT NULL PRIMARY KEY, name {long} NOT NULL){options}"
+        ),
     ];
     all.into_iter().filter(|sql| !sql.is_empty()).map(|sql| dialect.sql(&sql)).collect()
 }
@@ -95,8 +110,10 @@ fn tables(dialect: &Dialect) -> Vec<String> {
 /// Makes the tables. Safe from several processes at once: whoever comes second finds what the first made.
 pub(crate) struct Migrate<'a> {
     pub(crate) dialect: &'a Dialect,
-    /// Makes the place of the tables, where that is a statement.
-    pub(crate) place: Option<String>,
+    /// Where they lie, and whose they are.
+    pub(crate) side: &'a Place,
+    /// Where the database is, for messages.
+    pub(crate) connected_to: &'a str,
     /// The application's table holds digests of tokens. It may have held tokens before.
     pub(crate) hashes_tokens: bool,
 }
@@ -115,8 +132,8 @@ impl Transaction for Migrate<'_> {
             // Making a schema or a table that is being made by another is an error there, whatever the words say.
             connection.rows("SELECT 1 FROM pg_advisory_xact_lock(?)", &[Value::Integer(LOCK)]).await?;
         }
-        if let Some(place) = &self.place {
-            connection.batch(place).await?;
+        if let Some(making) = &self.side.making {
+            connection.batch(making).await?;
         }
         for sql in tables(self.dialect) {
             connection.batch(&sql).await?;
@@ -142,10 +159,44 @@ impl Transaction for Migrate<'_> {
         if before > NEWEST {
             return Err(StoreError::TooNew { found: before, known: NEWEST }.into());
         }
+        self.take(connection).await?;
+        if (1..NEWEST).contains(&before) {
+            let update = "UPDATE hp.counter SET version = ? WHERE one = 1 AND version < ?";
+            let newest = Value::from(i64::from(NEWEST));
+            connection.write(&self.dialect.sql(update), &[newest.clone(), newest]).await?;
+        }
         if self.hashes_tokens {
             connection.write(&self.dialect.sql(HASHED), &[]).await?;
         }
         Ok(Ending::Commit((before, NEWEST)))
+    }
+}
+
+impl Migrate<'_> {
+    /// Takes the tables for the application, unless they are another's.
+    async fn take(&self, connection: &mut dyn Connection) -> Result<(), Fault> {
+        let (engine, application) = (self.dialect.layout.engine, self.side.application.as_str());
+        let owner = match self.owner(connection).await? {
+            Some(owner) => owner,
+            None => {
+                let insert = self.dialect.sql("INSERT INTO hp.application (one, name) VALUES (1, ?)");
+                match connection.write(&insert, &[application.into()]).await {
+                    Ok(_) => application.to_owned(),
+                    // MySQL: another process was first, perhaps another application's.
+                    Err(Fault::Duplicate) if engine == Engine::Mysql => {
+                        self.owner(connection).await?.ok_or(Fault::Unreadable("name"))?
+                    }
+                    Err(fault) => return Err(fault),
+                }
+            }
+        };
+        Ok(self.side.check_owner(&owner, engine, self.connected_to)?)
+    }
+
+    async fn owner(&self, connection: &mut dyn Connection) -> Result<Option<String>, Fault> {
+        let select = self.dialect.sql("SELECT name FROM hp.application WHERE one = 1");
+        let rows = connection.rows(&select, &[]).await?;
+        rows.first().map(|row| row.text(0, "name").map(str::to_owned)).transpose()
     }
 }
 

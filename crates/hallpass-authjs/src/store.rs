@@ -1,6 +1,6 @@
 //! The store itself: which verb is which work.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use hallpass_core::{
 };
 
 use crate::adopt::{Adopt, AdoptToken, AnyUnknown, IsThere, SOURCE};
-use crate::catalogue::{Catalogue, Engine};
+use crate::catalogue::Catalogue;
 use crate::change::{NoteClients, Renew, Rotate, SetAttributes, SetLabel, Touch};
 use crate::connection::{Connector, corrupt, mysql, postgres, sqlite};
 use crate::create::Create;
@@ -28,36 +28,10 @@ use crate::nodes::{Change, Nodes, Registry};
 use crate::pool::{LONG_PATIENCE, PATIENCE, Pool};
 use crate::revocation_log::ChangesSince;
 use crate::revoke::Revoke;
+use crate::side::{ATTACHED, Place, Side};
 use crate::side_tables::Migrate;
 use crate::sweep::{Reached, Step, Sweepable};
 use crate::table::Table;
-
-/// Where hallpass's own tables lie if nobody says otherwise: a schema of this name in PostgreSQL.
-const SIDE: &str = "hallpass";
-
-/// Where hallpass's own tables lie beside those of an application ([`AuthjsOptions::side`]), for programs that keep more there than sessions.
-#[derive(Debug)]
-pub struct Side;
-
-impl Side {
-    /// The file beside an application's.
-    #[must_use]
-    pub fn file(application: &Path, chosen: Option<&str>) -> PathBuf {
-        chosen.map_or_else(|| application.with_extension("hallpass.db"), PathBuf::from)
-    }
-
-    /// The schema in a database of PostgreSQL.
-    #[must_use]
-    pub fn schema(chosen: Option<&str>) -> String {
-        chosen.unwrap_or(SIDE).to_owned()
-    }
-
-    /// The database beside an application's, on its server of MariaDB or MySQL.
-    #[must_use]
-    pub fn database(application: &str, chosen: Option<&str>) -> String {
-        chosen.map_or_else(|| format!("{application}_hallpass"), str::to_owned)
-    }
-}
 
 /// How an Auth.js database is used.
 #[derive(Debug, Clone)]
@@ -69,8 +43,9 @@ pub struct AuthjsOptions {
     /// The table holds SHA-256 of each token in hexadecimal, as the adapter `hallpass-authjs-adapter` writes it with `hash: true`, and not the token. A table of tokens is
     /// made one of digests by the statements of that package, while neither side runs; sessions go on. There is no way back.
     pub hashes_tokens: bool,
-    /// Where hallpass's own tables lie: a schema of the database in PostgreSQL (`hallpass` by default), a database of the server in MariaDB and MySQL
-    /// (by default that of the application with `_hallpass` after its name), a file in SQLite (by default `app.hallpass.db` beside `app.db`).
+    /// Where hallpass's own tables lie: a schema of the database in PostgreSQL (by default `hallpass` beside `public`, and `app_hallpass` beside `app`), a database of the
+    /// server in MariaDB and MySQL (by default that of the application with `_hallpass` after its name), a file in SQLite (by default `app.hallpass.db` beside `app.db`, and
+    /// `app.sqlite-hallpass.db` beside `app.sqlite`). A place is one application's: it keeps whose, and is refused to another.
     pub side: Option<String>,
     /// How many connections there are at most.
     pub connections: usize,
@@ -97,8 +72,8 @@ impl AuthjsOptions {
 pub struct AuthjsStore {
     table: Table,
     pool: Pool,
-    /// Makes the place of our tables, where that is a statement.
-    place: Option<String>,
+    /// The place of our tables.
+    side: Place,
     reached: Reached,
 }
 
@@ -106,29 +81,31 @@ impl AuthjsStore {
     /// Opens an SQLite file that the application has made, and one of our own beside it.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when there is no such file; [`StoreError::Corrupt`] when it has no tables of Auth.js, with what was found;
-    /// [`StoreError::NotWritable`], [`StoreError::TooNew`] as for every store.
+    /// [`StoreError::Unavailable`] when there is no such file; [`StoreError::Corrupt`] when it has no tables of Auth.js, with what was found, or when the place
+    /// of our own tables is the application's, another application's or another program's, which is left as it is; [`StoreError::NotWritable`], [`StoreError::TooNew`] as for every store.
     pub async fn open_sqlite(path: &Path, options: AuthjsOptions) -> Result<Self, StoreError> {
         let beside = Side::file(path, options.side.as_deref());
         let file = Arc::new(sqlite::File::new(path, beside));
         let reader = Arc::clone(&file);
         let read = tokio::task::spawn_blocking(move || {
-            let connection = reader.open().map_err(|fault| fault.explained(reader.place()))?;
-            Catalogue::of_sqlite(&connection).map_err(|error| {
+            let connection = reader.open_application().map_err(|fault| fault.explained(reader.place()))?;
+            let catalogue = Catalogue::of_sqlite(&connection).map_err(|error| {
                 StoreError::unavailable(format!("{}: its tables cannot be read: {error}", reader.place()))
-            })
+            })?;
+            let layout = recognise(&catalogue, reader.place())?;
+            let side = reader.side().map_err(|fault| fault.explained(reader.place()))?;
+            Ok::<_, StoreError>((layout, side))
         });
-        let catalogue = read.await.map_err(|error| StoreError::unavailable(error.to_string()))??;
-        let layout = recognise(&catalogue, file.place())?;
-        let dialect = Dialect::new(layout, Some("main"), SIDE);
-        Self::begin(dialect, file, options, None).await
+        let (layout, side) = read.await.map_err(|error| StoreError::unavailable(error.to_string()))??;
+        let dialect = Dialect::new(layout, Some("main"), ATTACHED);
+        Self::begin(dialect, file, options, side).await
     }
 
     /// Connects to the database of PostgreSQL that a URL names: one of libpq, with `schema=` for another schema of the application's tables than `public`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the URL is wrong, or the server cannot be reached in time or refuses; [`StoreError::Corrupt`] when it has no tables of
-    /// Auth.js, with what was found; [`StoreError::NotWritable`], [`StoreError::TooNew`] as for every store. No message holds the password.
+    /// Auth.js, with what was found, or when the place of our own tables is the application's or another application's; [`StoreError::NotWritable`], [`StoreError::TooNew`] as for every store. No message holds the password.
     pub async fn connect_postgres(url: &str, options: AuthjsOptions) -> Result<Self, StoreError> {
         let address = hallpass_postgres::Address::parse(url).map_err(|error| unusable(&error))?;
         let server = Arc::new(postgres::Server::new(&address)?);
@@ -139,10 +116,9 @@ impl AuthjsStore {
         };
         let catalogue = in_time(server.place(), reading).await?;
         let layout = recognise(&catalogue, server.place())?;
-        let side = Side::schema(options.side.as_deref());
-        let place = format!("CREATE SCHEMA IF NOT EXISTS {}", Engine::Postgres.quoted(&side));
-        let dialect = Dialect::new(layout, Some(schema), &side);
-        Self::begin(dialect, server, options, Some(place)).await
+        let name = Side::schema(schema, options.side.as_deref());
+        let dialect = Dialect::new(layout, Some(schema), &name);
+        Self::begin(dialect, server, options, Place::schema(name, schema)?).await
     }
 
     /// Connects to the database of MariaDB or MySQL that a URL names, with the parameters of
@@ -156,21 +132,21 @@ impl AuthjsStore {
         let server = Arc::new(mysql::Server::new(address));
         let reading = async {
             let mut link = server.link().await?;
-            Catalogue::of_mysql(&mut link.conn).await.map_err(|error| link.explain(&error))
+            let catalogue = Catalogue::of_mysql(&mut link.conn).await.map_err(|error| link.explain(&error))?;
+            Ok((catalogue, link.database().await?))
         };
-        let catalogue = in_time(server.place(), reading).await?;
+        let (catalogue, known_as) = in_time(server.place(), reading).await?;
         let layout = recognise(&catalogue, server.place())?;
-        let side = Side::database(&database, options.side.as_deref());
-        let place = format!("CREATE DATABASE IF NOT EXISTS {}", Engine::Mysql.quoted(&side));
-        let dialect = Dialect::new(layout, Some(&database), &side);
-        Self::begin(dialect, server, options, Some(place)).await
+        let name = Side::database(&database, options.side.as_deref());
+        let dialect = Dialect::new(layout, Some(&database), &name);
+        Self::begin(dialect, server, options, Place::database(name, &known_as)?).await
     }
 
     async fn begin(
         dialect: Dialect,
         connector: Arc<dyn Connector>,
         options: AuthjsOptions,
-        place: Option<String>,
+        side: Place,
     ) -> Result<Self, StoreError> {
         let table = Table {
             dialect,
@@ -182,7 +158,7 @@ impl AuthjsStore {
             hashes_tokens: options.hashes_tokens,
         };
         let pool = Pool::new(connector, options.connections);
-        let store = Self { table, pool, place, reached: Reached::default() };
+        let store = Self { table, pool, side, reached: Reached::default() };
         store.migrate().await?;
         Ok(store)
     }
@@ -372,7 +348,8 @@ impl Store for AuthjsStore {
     async fn migrate(&self) -> Result<(u32, u32), StoreError> {
         let work = Migrate {
             dialect: &self.table.dialect,
-            place: self.place.clone(),
+            side: &self.side,
+            connected_to: self.pool.place(),
             hashes_tokens: self.table.hashes_tokens,
         };
         self.pool.write(LONG_PATIENCE, &work).await

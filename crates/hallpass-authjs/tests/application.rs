@@ -153,6 +153,16 @@ impl Shared {
         assert_eq!(self.application.run(&sql).await, 1, "{}: {sql}", self.layout);
     }
 
+    /// What an adapter's `deleteUser` does, the ones without a cascade by themselves.
+    async fn application_deletes(&self, who: &UserId) {
+        let (table, users) = (self.table(), self.application.q(&self.store.layout().users));
+        let (user, id) = (self.application.q("userId"), self.application.q("id"));
+        if matches!(self.layout, "pg_adapter.postgres" | "prisma.mysql") {
+            self.application.run(&format!("DELETE FROM {table} WHERE {user} = '{who}'")).await;
+        }
+        self.application.run(&format!("DELETE FROM {users} WHERE {id} = '{who}'")).await;
+    }
+
     /// What an adapter's `updateSession` does.
     async fn application_extends(&self, token: &str, expires: Timestamp) -> u64 {
         let (column, moment) = (self.application.q("expires"), self.moment(expires));
@@ -201,6 +211,10 @@ macro_rules! on_every_layout {
 
 #[path = "application/clients.rs"]
 mod clients;
+#[path = "application/gone.rs"]
+mod gone;
+#[path = "application/side.rs"]
+mod side;
 
 on_every_layout! {
     a_session_of_the_application_is_accepted_listed_and_ended
@@ -383,13 +397,7 @@ mod cases {
     pub(super) async fn the_application_deletes_a_user(shared: Shared) {
         let at = shared.layout;
         let issued = shared.sessions.create(SignIn::new(shared.alice())).await.unwrap();
-        // As each adapter's deleteUser does, the ones without a cascade by themselves.
-        let (table, users) = (shared.table(), shared.application.q(&shared.store.layout().users));
-        let (user, id) = (shared.application.q("userId"), shared.application.q("id"));
-        if matches!(at, "pg_adapter.postgres" | "prisma.mysql") {
-            shared.application.run(&format!("DELETE FROM {table} WHERE {user} = '{}'", shared.alice())).await;
-        }
-        shared.application.run(&format!("DELETE FROM {users} WHERE {id} = '{}'", shared.alice())).await;
+        shared.application_deletes(&shared.alice()).await;
         assert!(matches!(shared.validate(&issued.token).await, Validation::Invalid(_)), "{at}");
         assert!(shared.listed(&shared.alice()).await.is_empty(), "{at}");
     }

@@ -56,6 +56,13 @@ impl Link {
     pub(crate) fn explain(&self, error: &Error) -> Fault {
         explain(&self.place, error)
     }
+
+    /// The name of the database, the same whatever its case in the URL where the server ignores it.
+    pub(crate) async fn database(&mut self) -> Result<String, Fault> {
+        let sql = "SELECT IF(@@lower_case_table_names = 0, DATABASE(), LOWER(DATABASE()))";
+        let name = self.conn.query_first(sql).await.map_err(|error| self.explain(&error))?;
+        name.ok_or(Fault::Unreadable("database"))
+    }
 }
 
 fn bound(value: &Value) -> mysql_async::Value {

@@ -15,6 +15,8 @@ use rusqlite::{ErrorCode, OpenFlags, ToSql, params_from_iter};
 
 use super::{Columns, Connection, Connector, Fault, Value, corrupt, not_writable};
 use crate::pool::SERVER_PATIENCE;
+use crate::side::{Place, of_another_program};
+use crate::side_tables::is_ours;
 
 /// The file, and the one beside it.
 #[derive(Debug)]
@@ -29,8 +31,8 @@ impl File {
         Self { place: format!("SQLite file {}", path.display()).into(), path: path.to_owned(), beside }
     }
 
-    /// Opens both. Blocks.
-    pub(crate) fn open(&self) -> Result<rusqlite::Connection, Fault> {
+    /// Opens the application's alone. Blocks.
+    pub(crate) fn open_application(&self) -> Result<rusqlite::Connection, Fault> {
         let explain = |error| explain(&self.place, &error);
         // Of the application's file nobody else is the maker.
         let connection = rusqlite::Connection::open_with_flags(
@@ -40,6 +42,41 @@ impl File {
         .map_err(explain)?;
         connection.busy_timeout(SERVER_PATIENCE).map_err(explain)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(explain)?;
+        Ok(connection)
+    }
+
+    /// The file of our own tables, unless it is the application's or holds tables of others. Writes nothing. Blocks.
+    pub(crate) fn side(&self) -> Result<Place, Fault> {
+        let side = Place::file(&self.beside, &self.path)?;
+        match self.strange_table() {
+            Ok(Some(table)) => Err(of_another_program(&self.beside, &table).into()),
+            Ok(None) => Ok(side),
+            // Not there yet, or in a directory that cannot be written: who opens it to write says which.
+            Err(rusqlite::Error::SqliteFailure(failure, _))
+                if matches!(failure.code, ErrorCode::CannotOpen | ErrorCode::ReadOnly) =>
+            {
+                Ok(side)
+            }
+            Err(error) => Err(explain(&format!("SQLite file {}", self.beside.display()), &error)),
+        }
+    }
+
+    /// A table of the file beside that no hallpass has made.
+    fn strange_table(&self) -> rusqlite::Result<Option<String>> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(&self.beside, flags)?;
+        connection.busy_timeout(SERVER_PATIENCE)?;
+        let mut tables = connection.prepare(
+            "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+        )?;
+        let names: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(names.into_iter().find(|name| !is_ours(name)))
+    }
+
+    /// Opens both. Blocks.
+    pub(crate) fn open(&self) -> Result<rusqlite::Connection, Fault> {
+        let explain = |error| explain(&self.place, &error);
+        let connection = self.open_application()?;
         let beside = self
             .beside
             .to_str()

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hallpass_authjs::{AuthjsOptions, AuthjsStore, Engine};
-use hallpass_core::AbsoluteTimeout;
+use hallpass_core::{AbsoluteTimeout, StoreError};
 use mysql_async::prelude::Queryable as _;
 use tokio::sync::Mutex;
 use tokio_postgres::NoTls;
@@ -158,13 +158,17 @@ impl Application {
 
     /// Opens the store on it.
     pub(crate) async fn store(&self, options: AuthjsOptions) -> AuthjsStore {
-        let opened = match self.engine {
-            Engine::Sqlite => AuthjsStore::open_sqlite(Path::new(&self.url), options).await,
-            Engine::Postgres => AuthjsStore::connect_postgres(&self.url, options).await,
-            Engine::Mysql => AuthjsStore::connect_mysql(&self.url, options).await,
-            other => panic!("{other:?}"),
-        };
-        opened.unwrap()
+        open(self.engine, &self.url, options).await.unwrap()
+    }
+}
+
+/// Opens the store on the database of a URL, or of a path.
+pub(crate) async fn open(engine: Engine, url: &str, options: AuthjsOptions) -> Result<AuthjsStore, StoreError> {
+    match engine {
+        Engine::Sqlite => AuthjsStore::open_sqlite(Path::new(url), options).await,
+        Engine::Postgres => AuthjsStore::connect_postgres(url, options).await,
+        Engine::Mysql => AuthjsStore::connect_mysql(url, options).await,
+        other => panic!("{other:?}"),
     }
 }
 

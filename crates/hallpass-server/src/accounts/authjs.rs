@@ -40,7 +40,7 @@ pub async fn open(
             (String::from("main"), Arc::new(file))
         }
         SqlDatabase::Postgres(url) => {
-            let (schema, server) = postgres::beside(url.expose(), &Side::schema(chosen)).await?;
+            let (schema, server) = postgres::beside(url.expose(), |of_url| Side::schema(of_url, chosen)).await?;
             (schema, Arc::new(server))
         }
         SqlDatabase::Mysql(url) => {

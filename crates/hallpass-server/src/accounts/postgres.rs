@@ -36,12 +36,13 @@ pub async fn connect(url: &str) -> Result<SqlAccounts, AccountsError> {
     Ok(SqlAccounts::new(Arc::new(connector)))
 }
 
-/// Connects to the same, with the accounts' tables in the schema `side`; says which schema the URL names.
-pub(super) async fn beside(url: &str, side: &str) -> Result<(String, Server), AccountsError> {
+/// Connects to the same, with the accounts' tables in the schema that `side` names by that of the URL; says which one the URL names.
+pub(super) async fn beside(url: &str, side: impl Fn(&str) -> String) -> Result<(String, Server), AccountsError> {
     let address = Address::parse(url).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
-    let server = Server::new(&address, side)?;
+    let schema = address.schema().unwrap_or("public").to_owned();
+    let server = Server::new(&address, &side(&schema))?;
     migrations::run(&server).await?;
-    Ok((address.schema().unwrap_or("public").to_owned(), server))
+    Ok((schema, server))
 }
 
 /// The schema number of this program.

@@ -1,6 +1,7 @@
 //! The database of an application with Auth.js: the URL of an SQL database after `authjs+`, with what no catalogue tells among its parameters.
 
 use std::fmt;
+use std::path::{Component, Path, PathBuf};
 
 use super::database::{Database, SqlDatabase};
 use super::values::Problem;
@@ -59,17 +60,42 @@ impl AuthjsDatabase {
     }
 }
 
+/// Refuses what cannot be the place of our own tables, as far as the text alone says it; the rest is found at the opening.
 fn check_side(tables: &SqlDatabase, side: &str) -> Result<(), Problem> {
     let is_name = side.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) && side.len() <= 63;
-    let (sound, what) = match tables {
-        SqlDatabase::Sqlite(path) => (!side.contains('\0') && std::path::Path::new(side) != path, "another file"),
-        SqlDatabase::Postgres(_) => (is_name, "a schema of 1 to 63 letters, digits, _ and -"),
-        SqlDatabase::Mysql(_) => (is_name, "a database of 1 to 63 letters, digits, _ and -"),
+    let (sound, is_theirs, what) = match tables {
+        // SQLite keeps nothing of what begins with a colon, and takes `file:` for a URI.
+        SqlDatabase::Sqlite(path) => (
+            !side.contains('\0') && !side.starts_with(':') && !side.starts_with("file:"),
+            without_dots(Path::new(side)) == without_dots(path),
+            "the path of another file",
+        ),
+        SqlDatabase::Postgres(url) => {
+            let address = hallpass_postgres::Address::parse(url.expose());
+            let is_theirs = address.is_ok_and(|address| address.schema().unwrap_or("public") == side);
+            (is_name, is_theirs, "a schema of 1 to 63 letters, digits, _ and -")
+        }
+        SqlDatabase::Mysql(url) => {
+            let is_theirs = url::Url::parse(url.expose())
+                .is_ok_and(|url| url.path().trim_start_matches('/').eq_ignore_ascii_case(side));
+            (is_name, is_theirs, "a database of 1 to 63 letters, digits, _ and -")
+        }
     };
+    if is_theirs {
+        return Err((
+            "its parameter side names the place of the application's own tables, and its migrations may drop what else is there".to_owned(),
+            format!("name {what} that is not the application's, or leave side out for the usual place"),
+        ));
+    }
     if sound && !side.is_empty() {
         return Ok(());
     }
     Err(("its parameter side cannot be the place of hallpass's own tables".to_owned(), format!("name {what}")))
+}
+
+/// A path without the dots that lead nowhere.
+fn without_dots(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
 impl fmt::Display for AuthjsDatabase {
@@ -111,6 +137,14 @@ mod tests {
             (false, None, shown("sqlite:/srv/app.db"))
         );
         assert!(!read("authjs+mariadb://u@h/d").hashes_tokens);
+        for sound in [
+            "authjs+postgres://u@h/public?schema=a&side=public",
+            "authjs+postgres://u@h/a?side=a",
+            "authjs+mysql://u@h/d?side=dd",
+            "authjs+sqlite:app.db?side=data/app.db",
+        ] {
+            assert!(read(sound).side.is_some(), "{sound}");
+        }
     }
 
     fn shown(of: &str) -> String {
@@ -125,7 +159,15 @@ mod tests {
             ("authjs+postgres://u:hunter2@h/d?tokens=hunter2", "tokens"),
             ("authjs+postgres://u:hunter2@h/d?side=hunter2%22", "side"),
             ("authjs+mysql://u:hunter2@h/d?side=", "side"),
-            ("authjs+sqlite:app.db?side=app.db", "side"),
+            ("authjs+sqlite:app.db?side=app.db", "side names the place of the application's own"),
+            ("authjs+sqlite:app.db?side=./app.db", "side names the place of the application's own"),
+            ("authjs+sqlite:./data/app.db?side=data/./app.db", "side names the place of the application's own"),
+            ("authjs+sqlite:app.db?side=:memory:", "side cannot be"),
+            ("authjs+sqlite:app.db?side=file:hunter2?mode=memory", "side cannot be"),
+            ("authjs+postgres://u:hunter2@h/d?side=public", "side names the place of the application's own"),
+            ("authjs+postgres://u:hunter2@h/d?schema=a&side=a", "side names the place of the application's own"),
+            ("authjs+mysql://u:hunter2@h/app?side=app", "side names the place of the application's own"),
+            ("authjs+mysql://u:hunter2@h/app?side=App", "side names the place of the application's own"),
             ("authjs+sqlite:app.db?hunter2", "parameters"),
             ("authjs+postgre://u:hunter2@h/d", "postgre"),
             ("authjs+", "no scheme"),
