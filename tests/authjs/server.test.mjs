@@ -3,11 +3,12 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { withHallpass } from "hallpass-authjs-adapter";
+import Database from "libsql";
 import { newPassword, recordSecret } from "../browser/secrets.mjs";
 import { startServer } from "../browser/server.mjs";
 import { Client } from "../oidc/client.mjs";
@@ -17,22 +18,31 @@ import { block, put } from "./guide.mjs";
 
 const GUIDE = "The server on the application's database";
 
-// Over http on this machine, where Auth.js is behind https.
-const COOKIE = "authjs.session-token";
-const AUTHJS_COOKIE = "__Secure-authjs.session-token";
+const V4 = "next-auth 4";
+const V5 = "Auth.js 5";
+/** What hallpass is told of each version, and its cookie here: over http on this machine, where Auth.js is behind https. */
+const SIDES = {
+  [V5]: { api: "authjs5", cookie: "authjs.session-token" },
+  [V4]: { api: "nextauth4", cookie: "next-auth.session-token" },
+};
 
-/** One layout on each engine, with what differs most: ids that are numbers, UUIDs and texts, tokens and digests. */
+/** One layout on each engine, with what differs most: ids that are numbers, UUIDs and texts, tokens and digests, and each version of Auth.js. */
 const RUNS = [
   { name: "prisma on sqlite" },
   { name: "pg_adapter on postgres" },
   { name: "prisma on mariadb" },
   { name: "kysely on postgres", hashes: true },
+  { name: "prisma_classic on sqlite", version: V4 },
 ];
+
+/** The guide's settings, for this test's own database. */
+const settings = (url, api) => put(put(block(GUIDE, "toml"), "authjs+postgres://app:password@db.example.org/app", url), "authjs5", api);
 
 const newProfile = () => ({ sub: randomUUID(), name: "Alice", email: `${randomUUID()}@example.com`, email_verified: true });
 
-for (const { name, hashes = false } of RUNS) {
-  describe(`${name}${hashes ? ", digests" : ""}`, () => {
+for (const { name, hashes = false, version = V5 } of RUNS) {
+  describe(`${name}${hashes ? ", digests" : ""}, ${version}`, () => {
+    const { api, cookie } = SIDES[version];
     const database = DATABASES.find((each) => each.name === name);
     const { tables } = database;
     let open;
@@ -47,7 +57,7 @@ for (const { name, hashes = false } of RUNS) {
       folder = mkdtempSync(join(tmpdir(), "hallpass-shared-"));
       const config = join(folder, "hallpass.toml");
       const url = `authjs+${open.url}${hashes ? "?tokens=sha256" : ""}`;
-      writeFileSync(config, put(block(GUIDE, "toml"), "authjs+postgres://app:password@db.example.org/app", url));
+      writeFileSync(config, settings(url, api));
       server = await startServer({
         HALLPASS_CONFIG: config,
         HALLPASS_PROVIDERS_CORP_KIND: "oauth2",
@@ -70,18 +80,24 @@ for (const { name, hashes = false } of RUNS) {
 
     /** Auth.js with a browser that has this token, and one without. */
     const atAuthjs = (token) => {
-      const visitor = new Visitor("Auth.js 5", provider, adapter);
-      if (token) visitor.cookies.set(AUTHJS_COOKIE, token);
+      const visitor = new Visitor(version, provider, adapter);
+      if (token) visitor.cookies.set(`__Secure-${cookie}`, token);
       return visitor;
     };
     /** The same at hallpass. */
     const atHallpass = (token) => {
       const client = new Client(server);
-      if (token) client.jar().set(COOKIE, token);
+      if (token) client.jar().set(cookie, token);
       return client;
     };
-    const tokenOf = (client) => recordSecret(client.jar().get(COOKIE));
-    const sessionAt = async (client) => (await client.ask("/api/auth/session")).json;
+    const endAtHallpass = (token, json) =>
+      atHallpass(token).ask("/api/sessions", { method: "DELETE", headers: { origin: server.origin, "sec-fetch-site": "same-origin" }, json });
+    const tokenOf = (client) => recordSecret(client.jar().get(cookie));
+    const sessionAt = async (client) => {
+      const { json } = await client.ask("/api/auth/session");
+      // Version 4 says "nobody" with an empty object.
+      return version === V4 && Object.keys(json).length === 0 ? null : json;
+    };
 
     const signedInByAuthjs = async (profile = newProfile()) => {
       const visitor = atAuthjs();
@@ -133,13 +149,8 @@ for (const { name, hashes = false } of RUNS) {
       const listed = (await atHallpass(token).ask("/api/sessions")).json;
       assert.equal(listed.length, 2);
       const other = listed.find(({ isCurrent }) => !isCurrent);
-      const ended = await fetch(`${server.origin}/api/sessions`, {
-        method: "DELETE",
-        headers: { cookie: `${COOKIE}=${token}`, "content-type": "application/json", origin: server.origin, "sec-fetch-site": "same-origin" },
-        body: JSON.stringify({ sessionToken: other.id }),
-        signal: AbortSignal.timeout(20_000),
-      });
-      assert.deepEqual([ended.status, await ended.json()], [200, { success: true, revoked: 1 }]);
+      const ended = await endAtHallpass(token, { sessionToken: other.id });
+      assert.deepEqual([ended.status, ended.json], [200, { success: true, revoked: 1 }]);
       assert.equal(await second.visitor.session(), null);
       assert.equal((await visitor.session()).user.email, profile.email);
     });
@@ -161,7 +172,7 @@ for (const { name, hashes = false } of RUNS) {
 
     test("a password for a user of Auth.js ends the sessions that were there, and signs in to the same user", async () => {
       const { visitor, token, profile } = await signedInByAuthjs();
-      assert.equal((await signInByPassword(profile.email, newPassword())).jar().get(COOKIE), undefined, "there is none yet");
+      assert.equal((await signInByPassword(profile.email, newPassword())).jar().get(cookie), undefined, "there is none yet");
       const password = await setPassword(profile.email.toUpperCase());
       assert.equal(await visitor.session(), null);
       assert.equal(await sessionAt(atHallpass(token)), null);
@@ -204,6 +215,19 @@ for (const { name, hashes = false } of RUNS) {
       const { token } = await signedInByAuthjs(profile);
       assert.equal(await sessionAt(atHallpass(token)), null);
       assert.equal((await atHallpass(token).ask("/linked-accounts")).status, 303);
+      // Nor does it see or end sessions, of which there are two again.
+      const second = await signedInByAuthjs(profile);
+      const page = await atHallpass(token).ask("/sessions", { headers: { "sec-fetch-mode": "navigate" } });
+      assert.deepEqual([page.status, page.location], [303, `${server.origin}/signin?callbackUrl=%2Fsessions`]);
+      const listed = await atHallpass(token).ask("/api/sessions");
+      assert.deepEqual([listed.status, listed.json], [401, { error: "Unauthorized" }]);
+      for (const named of [{ all: true }, { sessionToken: second.token }]) assert.equal((await endAtHallpass(token, named)).status, 401);
+      assert.ok(await second.visitor.session(), "nothing was ended");
+      // Signing out is everybody's.
+      const leaving = atHallpass(token);
+      assert.equal((await leaving.ask("/sessions/sign-out", { method: "POST", headers: { origin: server.origin } })).status, 303);
+      assert.equal(leaving.jar().get(cookie), undefined);
+      assert.ok(await second.visitor.session(), "one's own session alone has ended");
       await command(["user", "enable", profile.email]);
       assert.ok(tokenOf(await signInByPassword(profile.email, password)));
     });
@@ -235,4 +259,71 @@ for (const { name, hashes = false } of RUNS) {
       if (hashes) assert.equal((await open.sql('SELECT 1 FROM "Session" WHERE "sessionToken" LIKE ?', ["hp\\_%"])).length, 0);
     });
   });
+}
+
+/** Where hallpass's own tables lie with `side=`: another place in the database or beside it, and the usual one. `tables` are the names of what lies in a place. */
+const ELSEWHERE = [
+  {
+    name: "pg_adapter on postgres",
+    side: () => "aside",
+    async tables(open, place) {
+      return (await open.sql("SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [place])).map((row) => row.table_name);
+    },
+    usual: () => "hallpass",
+    accounts: "hallpass_account_authjs_users",
+  },
+  {
+    name: "prisma on sqlite",
+    side: (open) => open.url.replace(/^sqlite:/, "").replace(/app\.db$/, "aside.db"),
+    async tables(_open, place) {
+      if (!existsSync(place)) return [];
+      const file = new Database(place, { readonly: true });
+      try {
+        return file.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all().map((row) => row.name);
+      } finally {
+        file.close();
+      }
+    },
+    usual: (open) => open.url.replace(/^sqlite:/, "").replace(/app\.db$/, "app.hallpass.db"),
+    accounts: "account_authjs_users",
+  },
+];
+
+for (const { name, side, tables, usual, accounts } of ELSEWHERE) {
+  test(`${name}: with side= hallpass's own tables lie there, and nothing lies in the usual place`, async () => {
+    const open = await DATABASES.find((database) => database.name === name).open();
+    const folder = mkdtempSync(join(tmpdir(), "hallpass-side-"));
+    let server;
+    try {
+      const own = await ownTables(open);
+      const config = join(folder, "hallpass.toml");
+      writeFileSync(config, settings(`authjs+${open.url}?side=${side(open)}`, "authjs5"));
+      server = await startServer({ HALLPASS_CONFIG: config });
+      const [email, password] = [`${randomUUID()}@example.com`, newPassword()];
+      const { code, stderr } = await server.run(["user", "add", email, "--name", "Bob", "--password-stdin"], { input: `${password}\n` });
+      assert.equal(code, 0, stderr);
+      const client = new Client(server);
+      await client.signInWithPassword({ email, password });
+      recordSecret(client.jar().get("authjs.session-token"));
+      assert.equal((await client.ask("/api/sessions")).json.length, 1);
+
+      const there = await tables(open, side(open));
+      assert.ok(there.includes("hallpass_sessions"), `of sessions: ${there}`);
+      assert.ok(there.includes(accounts), `of accounts: ${there}`);
+      assert.deepEqual(await tables(open, usual(open)), []);
+      assert.deepEqual(await ownTables(open), own, "and none among the application's");
+    } finally {
+      await server?.close();
+      await open.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+}
+
+/** The tables of the application's own place. */
+async function ownTables(open) {
+  const rows = open.url.startsWith("sqlite:")
+    ? await open.sql("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    : await open.sql("SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name");
+  return rows.map((row) => row.name);
 }

@@ -177,6 +177,29 @@ impl SessionHandle {
         Ok(ended)
     }
 
+    /// Makes this a request without a session, for whatever comes after: the extractors find none, and the self-service routes answer as they do to nobody. The
+    /// session itself goes on, the cookie stays as it is, and [`SessionHandle::sign_out`] still ends what the request carries.
+    ///
+    /// For a middleware that knows more than the session does, for example that its user is not to be let in:
+    ///
+    /// ```
+    /// use axum::extract::Request;
+    /// use axum::middleware::{Next, from_fn};
+    /// use axum::response::Response;
+    /// use hallpass_axum::SessionHandle;
+    ///
+    /// async fn only_who_may(handle: SessionHandle, request: Request, next: Next) -> Response {
+    ///     if handle.current().is_some_and(|session| session.user.as_str() == "mallory") {
+    ///         handle.set_aside();
+    ///     }
+    ///     next.run(request).await
+    /// }
+    /// # let _: axum::Router = axum::Router::new().layer(from_fn(only_who_may));
+    /// ```
+    pub fn set_aside(&self) {
+        self.exchange.set_aside();
+    }
+
     /// The session of this request as of now: after a sign-in the new one, after a sign-out none.
     #[must_use]
     pub fn current(&self) -> Option<Session> {

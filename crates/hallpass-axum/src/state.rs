@@ -226,6 +226,15 @@ impl Exchange {
         progress.cookie = if has_cookie { CookieChange::Clear } else { CookieChange::Keep };
     }
 
+    /// The request is nobody's from now on. What a verb did to the cookie stays done; only that of a session which nobody is to use is not brought anew.
+    pub(crate) fn set_aside(&self) {
+        let mut progress = self.change();
+        progress.session = Holder::Nobody;
+        if matches!(progress.cookie, CookieChange::Extend(_)) {
+            progress.cookie = CookieChange::Keep;
+        }
+    }
+
     /// Whether the response would bring the request's own token anew, with a later expiry.
     pub(crate) fn extends_cookie(&self) -> bool {
         self.read(|progress| matches!(progress.cookie, CookieChange::Extend(_)))

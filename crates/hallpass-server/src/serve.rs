@@ -1,5 +1,6 @@
 //! `hallpass serve`: from the settings to a server that answers, and back to a clean end.
 
+mod account_gate;
 mod back_channel_logout;
 mod connections;
 mod edge;

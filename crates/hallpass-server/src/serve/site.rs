@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
-use axum::{RequestExt as _, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hallpass_axum::{BearerSecret, CookieName, Origin, SelfService, Session, Web, self_service};
+use hallpass_axum::{BearerSecret, CookieName, Origin, SelfService, Web, self_service};
 use hallpass_core::{Entropy, OsEntropy};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use secrecy::SecretString;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use super::account_gate;
 use super::back_channel_logout::{self, BackChannel};
 use super::edge::{self, Edge};
 use super::health::{self, Health};
@@ -124,23 +124,26 @@ pub(crate) fn cookie_name(settings: &Settings) -> CookieName {
 
 /// All routes, with everything that stands over them.
 pub(super) fn router(site: &Arc<Site>, settings: &Settings, ends: Arc<Status>) -> Result<Router> {
-    let own_sessions = SelfService::default()
-        .user_name(|_| USER_NAME.try_with(Clone::clone).unwrap_or_default())
-        .cleanup_secret(settings.cron_secret.clone())?;
+    let own_sessions =
+        SelfService::default().user_name(|_| account_gate::user_name()).cleanup_secret(settings.cron_secret.clone())?;
+    let of_usable_account = || from_fn_with_state(Arc::clone(site), account_gate::check);
     let pages = Router::new()
         .route("/", get(home::show))
         .route(pages::SIGN_IN, get(signin::show))
-        .route(pages::LINKED_ACCOUNTS, get(linked_accounts::show).post(linked_accounts::change))
+        .route(
+            pages::LINKED_ACCOUNTS,
+            post(linked_accounts::change).layer(of_usable_account()).get(linked_accounts::show),
+        )
         .route(pages::SETUP, get(setup::show).post(setup::create))
         .route("/api/auth", any(auth::answer))
         .route("/api/auth/", any(auth::answer))
         .route("/api/auth/{*rest}", any(auth::answer))
         .merge(assets::routes())
         .with_state(Arc::clone(site));
-    let named = self_service(&site.web, own_sessions)
-        .layer(from_fn_with_state(Arc::clone(site), with_user_name))
+    let of_accounts = self_service(&site.web, own_sessions)
+        .layer(of_usable_account())
         .layer(from_fn_with_state(Arc::clone(site), sign_out::of_page));
-    let over_sessions = pages.merge(named).fallback(not_found).layer(site.web.layer());
+    let over_sessions = pages.merge(of_accounts).fallback(not_found).layer(site.web.layer());
     // These do not depend on who is signed in, and must not fail because of a cookie.
     let mut for_programs = Router::new()
         .route("/healthz", get(health::check))
@@ -170,28 +173,4 @@ async fn not_found() -> StatusCode {
 fn panicked(_payload: Box<dyn Any + Send>) -> Response {
     tracing::error!(target: "hallpass::events", event = "sys_crash", "a handler panicked; its request is answered 500");
     StatusCode::INTERNAL_SERVER_ERROR.into_response()
-}
-
-tokio::task_local! {
-    /// The name of the user whose page is being made.
-    static USER_NAME: String;
-}
-
-/// Looks up the name for the session manager page, which knows sessions only. Without a name the page names nobody.
-async fn with_user_name(State(site): State<Arc<Site>>, mut request: Request, next: Next) -> Response {
-    if request.method() != Method::GET || request.uri().path() != "/sessions" {
-        return next.run(request).await;
-    }
-    // Without a session, or when nobody knows whether there is one, the page has its own answer.
-    let Ok(Some(session)) = request.extract_parts::<Option<Session>>().await else {
-        return next.run(request).await;
-    };
-    let name = match site.account_of(&session).await {
-        Ok(account) => account.map(|account| account.name).unwrap_or_default(),
-        Err(error) => {
-            tracing::warn!(target: "hallpass", error = %error, "a user's name could not be read");
-            String::new()
-        }
-    };
-    USER_NAME.scope(name, next.run(request)).await
 }

@@ -1,5 +1,6 @@
-//! What cannot be timed over a socket: an account that changes in the middle of its own sign-in, and handlers that fail.
+//! What cannot be timed over a socket: an account that changes in the middle of its own sign-in or is about to lose its sessions, and handlers that fail.
 
+mod account_gate;
 mod forwarding;
 mod signing_out;
 
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use http::{Request, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -191,6 +192,7 @@ async fn house_with(env: &[(&str, &str)]) -> House {
 
 struct Answer {
     status: StatusCode,
+    location: Option<String>,
     cookies: Vec<String>,
     body: Value,
 }
@@ -201,8 +203,9 @@ impl House {
         let cookies = response.headers().get_all(SET_COOKIE).iter();
         let cookies = cookies.map(|cookie| cookie.to_str().unwrap().to_owned()).collect();
         let status = response.status();
+        let location = response.headers().get(LOCATION).map(|location| location.to_str().unwrap().to_owned());
         let body = to_bytes(response.into_body(), 100_000).await.unwrap();
-        Answer { status, cookies, body: serde_json::from_slice(&body).unwrap() }
+        Answer { status, location, cookies, body: serde_json::from_slice(&body).unwrap_or_default() }
     }
 
     async fn sign_in(&self) -> Answer {
