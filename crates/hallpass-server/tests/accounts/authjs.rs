@@ -146,7 +146,7 @@ impl Shared {
             "prisma" => columns.push((q("updatedAt"), "'2026-01-01 00:00:00'".to_owned())),
             "prisma_classic" => columns.push((q("id"), format!("'made-by-prisma-{provider}-{subject}'"))),
             "kysely" if self.application.engine == Engine::Sqlite => {
-                columns.push((q("id"), format!("'k-{provider}-{subject}'")))
+                columns.push((q("id"), format!("'k-{provider}-{subject}'")));
             }
             _ => {}
         }
