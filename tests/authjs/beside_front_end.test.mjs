@@ -3,18 +3,16 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { Auth } from "@auth/core";
 import { launch } from "../browser/browser.mjs";
 import { freePort } from "../browser/server.mjs";
 import { startBackend } from "./adapters/backend.mjs";
 import { DATABASES } from "./adapters/databases.mjs";
+import { startFrontEnd } from "./front_end.mjs";
 import { block, put } from "./guide.mjs";
 import { startProxy } from "./proxy.mjs";
 
@@ -24,28 +22,6 @@ const COOKIE = "authjs.session-token";
 const DAY = 86_400_000;
 /** As hallpass reads the user agent of the tests' browser. */
 const CHROMIUM = "Chrome on Linux";
-
-/** Auth.js as Next.js would have it at /api/auth. */
-async function startFrontEnd(adapter, origin) {
-  const config = {
-    adapter,
-    basePath: "/api/auth",
-    secret: "a secret of the application that is in these tests",
-    trustHost: true,
-    session: { strategy: "database" },
-    providers: [{ id: "email", type: "email", name: "email", from: "app@example.com", server: {}, maxAge: 60, sendVerificationRequest() {} }],
-    logger: { error() {}, warn() {}, debug() {} },
-  };
-  const server = createServer(async (request, response) => {
-    const { host, cookie = "" } = request.headers;
-    request.resume();
-    const answer = await Auth(new Request(`${origin}${request.url}`, { headers: { host, cookie } }), config);
-    response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(Buffer.from(await answer.arrayBuffer()));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return { url: `http://127.0.0.1:${server.address().port}`, close: () => new Promise((done) => server.close(done).closeAllConnections()) };
-}
 
 describe("a backend beside a front end, behind the guide's proxy", () => {
   const closing = [];

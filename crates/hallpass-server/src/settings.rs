@@ -33,6 +33,7 @@ pub use self::providers::{Endpoints, ProviderKind, ProviderSettings};
 pub use self::sources::Sources;
 use self::values::Problem;
 pub use crate::auth::AuthApi;
+use crate::pages::SIGN_IN;
 use hallpass_core::{AbsoluteTimeout, CacheSettings, OnLimit, Preset, ValidationMode};
 
 /// Least length of a configured secret, in bytes (threat A31): 32 bytes cannot be guessed.
@@ -85,6 +86,8 @@ pub struct Settings {
     pub metrics_secret: Option<SecretString>,
     /// Which version of Auth.js the sign-in endpoints answer as.
     pub auth_api: AuthApi,
+    /// Where people without a session are sent, on the public origin.
+    pub sign_in_path: String,
     /// Key of the CSRF token. `None`: the one kept in the database.
     pub auth_secret: Option<SecretString>,
     /// Key for the hashes of token secrets.
@@ -169,6 +172,7 @@ impl Settings {
                 |text| AuthApi::parse(text).ok_or_else(|| choice(definition::all(), "auth_api", text)),
                 AuthApi::default,
             )?,
+            sign_in_path: read.or("sign_in_path", values::path, || SIGN_IN.to_owned())?,
             auth_secret: read.secret("auth_secret")?,
             pepper: read.secret("pepper")?,
             validation,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts as _, Path, Request, State};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -166,8 +167,23 @@ pub(crate) fn router(web: &Web, secret: Option<&str>, gate: Gate) -> Router {
         .route("/slow", get(slow))
         .with_state(state)
         .nest("/account", self_service(web, settings()))
+        .nest("/aside", aside(web, settings()))
         .merge(self_service(web, settings()))
         .layer(web.layer())
+}
+
+/// Where no session counts.
+fn aside(web: &Web, settings: SelfService) -> Router<()> {
+    Router::new()
+        .route("/maybe", get(maybe))
+        .route("/strict", get(strict))
+        .route("/rotate", post(rotate))
+        .route("/sign-in/{user}", post(sign_in))
+        .merge(self_service(web, settings))
+        .layer(from_fn(async |handle: SessionHandle, request: Request, next: Next| {
+            handle.set_aside();
+            next.run(request).await
+        }))
 }
 
 #[derive(Clone)]

@@ -1,8 +1,8 @@
 //! When the cookie is set, extended and removed (A26, A45, A50, A55).
 
-use hallpass_core::{Actor, EndReason};
+use hallpass_core::{Actor, CacheSettings, EndReason, ValidationMode};
 
-use crate::app::App;
+use crate::app::{App, Options};
 
 const DAY: u64 = 86_400;
 
@@ -131,4 +131,38 @@ async fn strict_is_strict() {
     let client = reqwest::Client::new();
     let response = client.post(format!("http://{}/sign-in/alice", app.address)).send().await.unwrap();
     assert!(response.headers()["set-cookie"].to_str().unwrap().contains("; SameSite=Strict"));
+}
+
+#[tokio::test]
+async fn a_session_that_is_set_aside_is_none_and_goes_on() {
+    for validation in [ValidationMode::Strict, ValidationMode::Cached(CacheSettings::default())] {
+        let app = App::with(Options { validation, ..Options::default() }).await;
+        app.sessions.follow().await.unwrap();
+        let mut browser = app.browser();
+        browser.post("/remember/bob", "").await;
+        app.advance(DAY);
+        app.sessions.follow().await.unwrap();
+        let answer = browser.get("/aside/maybe").await;
+        assert_eq!(
+            (answer.body.as_str(), answer.cookie),
+            ("nobody", None),
+            "its cookie is neither extended nor removed"
+        );
+        for (method, path) in [("GET", "/aside/strict"), ("POST", "/aside/rotate"), ("GET", "/aside/api/sessions")] {
+            let answer = browser.send(method, path, &[], "").await;
+            assert_eq!((answer.status, answer.cookie), (401, None), "{path}");
+        }
+        let me = browser.me().await;
+        assert_eq!(me.status, 200, "elsewhere it is one");
+        let id = me.json()["id"].as_str().unwrap().to_owned();
+
+        // Signing in again and signing out end it, as they end whatever a request carries.
+        let mut again = browser.copy();
+        let answer = again.post("/aside/sign-in/eve", "").await;
+        assert!(answer.status == 200 && answer.cookie.is_some_and(|cookie| cookie.value.starts_with("hp_")));
+        assert!(!app.is_live(&id).await);
+        let id = again.me().await.json()["id"].as_str().unwrap().to_owned();
+        assert!(again.post("/aside/sessions/sign-out", "").await.removes_cookie());
+        assert!(!app.is_live(&id).await);
+    }
 }

@@ -69,9 +69,9 @@ pub(crate) async fn of_page(State(site): State<Arc<Site>>, mut request: Request,
         Ok(handle) => handle,
         Err(undecided) => return undecided.into_response(),
     };
-    let target = format!("{}{}", site.origin(), pages::SIGN_IN);
+    let target = format!("{}{}", site.origin(), site.sign_in_path());
     match sign_out(&site, request.headers(), &handle, &target).await {
-        Ok(None) => pages::see_other(pages::SIGN_IN),
+        Ok(None) => pages::see_other(site.sign_in_path()),
         Ok(Some(onward)) => onward.answer(request.headers(), Redirect { as_json: false }),
         Err(failed) => failed.into_response(),
     }

@@ -9,7 +9,7 @@ use hallpass_axum::{Session, rfc3339};
 use hallpass_core::Device;
 use http::StatusCode;
 
-use super::{SIGN_IN, for_people, page, see_other};
+use super::{for_people, page, see_other};
 use crate::serve::site::Site;
 
 #[derive(Template)]
@@ -27,11 +27,11 @@ struct HomePage {
 /// `GET /`. One read of the account.
 pub(crate) async fn show(State(site): State<Arc<Site>>, session: Option<Session>) -> Response {
     let Some(session) = session else {
-        return see_other(SIGN_IN);
+        return see_other(site.sign_in_path());
     };
     let account = match site.account_of(&session).await {
         Ok(Some(account)) => account,
-        Ok(None) => return see_other(SIGN_IN),
+        Ok(None) => return see_other(site.sign_in_path()),
         Err(error) => {
             tracing::error!(target: "hallpass", error = %error, "the account of a session could not be read");
             return StatusCode::SERVICE_UNAVAILABLE.into_response();

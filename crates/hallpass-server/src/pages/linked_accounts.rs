@@ -103,7 +103,7 @@ pub(crate) async fn show(
             append_cookie(&mut response, cookie);
             response
         }
-        Ok(None) => see_other(SIGN_IN),
+        Ok(None) => see_other(site.sign_in_path()),
         Err(error) => unavailable(&error),
     }
 }
@@ -155,7 +155,7 @@ pub(crate) async fn change(State(site): State<Arc<Site>>, handle: SessionHandle,
         return done(EXPIRED);
     }
     let Some(account) = AccountId::parse(session.user.as_str()) else {
-        return see_other(SIGN_IN);
+        return see_other(site.sign_in_path());
     };
     match fields.text("action") {
         "link" => {

@@ -64,7 +64,7 @@ impl Site {
         let web = Web::builder(engine.sessions.clone(), origin)
             .trusted_proxies(settings.trusted_proxies.iter().copied())
             .allow_insecure_http(settings.insecure_http)
-            .sign_in_path(pages::SIGN_IN)
+            .sign_in_path(settings.sign_in_path.as_str())
             .cookie_name(cookie_name(settings))
             .build()?;
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
@@ -97,6 +97,11 @@ impl Site {
     /// The public origin.
     pub(crate) fn origin(&self) -> &Origin {
         self.web.origin()
+    }
+
+    /// Where people without a session are sent. What goes wrong in a sign-in here is said on the page of this server all the same.
+    pub(crate) fn sign_in_path(&self) -> &str {
+        self.web.sign_in_path().unwrap_or(pages::SIGN_IN)
     }
 
     /// The time of the sessions' clock, in milliseconds since the epoch.

@@ -197,6 +197,14 @@ const ROWS: &[Row] = &[
         None,
     ),
     Row(
+        "sign_in_path",
+        Kind::Text,
+        "/signin",
+        "Where people without a session are sent: the path of the sign-in page on the public origin, where that is the application's own",
+        Supply::Plain,
+        None,
+    ),
+    Row(
         "auth_secret",
         Kind::Text,
         "made at the first start and kept in the database",

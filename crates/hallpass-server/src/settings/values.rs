@@ -120,6 +120,16 @@ pub(super) fn origin(text: &str) -> Result<Url, Problem> {
     Ok(url)
 }
 
+/// Reads a path on the server's own origin, as `Web::builder` takes it: nothing in it leads elsewhere.
+pub(super) fn path(text: &str) -> Result<String, Problem> {
+    let of_path = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'?' | b'#');
+    let is_local = text.starts_with('/') && !text.starts_with("//") && text.bytes().all(of_path);
+    if is_local {
+        return Ok(text.to_owned());
+    }
+    problem("it is not a path on the public origin", "write a path alone, such as /api/auth/signin")
+}
+
 /// Whether the URL's host is this machine itself, for which browsers treat http as secure enough
 /// (Secure Contexts, section 3.1).
 pub(super) fn is_loopback(url: &Url) -> bool {
@@ -134,6 +144,27 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a39_paths_stay_on_the_origin() {
+        for text in ["/", "/signin", "/api/auth/signin", "/a//b"] {
+            assert_eq!(path(text).unwrap(), text);
+        }
+        for text in [
+            "",
+            "signin",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example/signin",
+            "/a?b",
+            "/a#b",
+            "/a b",
+            "/a\nb",
+            "/\u{e4}",
+        ] {
+            assert!(path(text).is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn durations() {

@@ -111,3 +111,23 @@ async fn g8_accounts_that_cannot_be_asked_are_neither_nobody_nor_let_through() {
     assert_eq!(signed_out.status, StatusCode::SEE_OTHER);
     assert_eq!(house.live().await, 1);
 }
+
+#[tokio::test]
+async fn whoever_has_no_session_is_sent_to_the_sign_in_page_that_the_settings_name() {
+    let house = house_with(&[("HALLPASS_SIGN_IN_PATH", "/api/auth/signin")]).await;
+    let come_back = "/api/auth/signin?callbackUrl=";
+    for (path, location) in [
+        ("/", "/api/auth/signin".to_owned()),
+        ("/sessions", format!("{come_back}%2Fsessions")),
+        ("/linked-accounts", format!("{come_back}%2Flinked%2Daccounts")),
+    ] {
+        let answer = house.ask("GET", path, BY_PERSON, "", "", "").await;
+        assert_eq!((answer.status, answer.location), (StatusCode::SEE_OTHER, Some(location)), "{path}");
+    }
+    let (own, _) = two_sessions(&house).await;
+    let signed_out = house.ask("POST", "/sessions/sign-out", BY_PERSON, &own, "", "").await;
+    assert_eq!(signed_out.location.as_deref(), Some("/api/auth/signin"));
+    house.meddled.disable(&house.account.id, 1).await.unwrap();
+    let other = house.ask("GET", "/", BY_PERSON, &own, "", "").await;
+    assert_eq!(other.location.as_deref(), Some("/api/auth/signin"));
+}
