@@ -92,7 +92,9 @@ for (const { name, hashes = false, version = V5 } of RUNS) {
     };
     const endAtHallpass = (token, json) =>
       atHallpass(token).ask("/api/sessions", { method: "DELETE", headers: { origin: server.origin, "sec-fetch-site": "same-origin" }, json });
-    const tokenOf = (client) => recordSecret(client.jar().get(cookie));
+    // A table that holds tokens as they are leaves them in the database's files; where it holds digests, none may be found.
+    const recorded = (token) => (hashes ? recordSecret(token) : token);
+    const tokenOf = (client) => recorded(client.jar().get(cookie));
     const sessionAt = async (client) => {
       const { json } = await client.ask("/api/auth/session");
       // Version 4 says "nobody" with an empty object.
@@ -102,7 +104,7 @@ for (const { name, hashes = false, version = V5 } of RUNS) {
     const signedInByAuthjs = async (profile = newProfile()) => {
       const visitor = atAuthjs();
       await visitor.signInByProvider(profile);
-      assert.ok(recordSecret(visitor.token), `Auth.js signs in: ${visitor.errors.flat().map((error) => error?.cause?.err ?? error)}`);
+      assert.ok(recorded(visitor.token), `Auth.js signs in: ${visitor.errors.flat().map((error) => error?.cause?.err ?? error)}`);
       return { visitor, token: visitor.token, profile };
     };
     const signInByPassword = async (email, password) => {
@@ -304,7 +306,6 @@ for (const { name, side, tables, usual, accounts } of ELSEWHERE) {
       assert.equal(code, 0, stderr);
       const client = new Client(server);
       await client.signInWithPassword({ email, password });
-      recordSecret(client.jar().get("authjs.session-token"));
       assert.equal((await client.ask("/api/sessions")).json.length, 1);
 
       const there = await tables(open, side(open));

@@ -172,7 +172,7 @@ impl Settings {
                 |text| AuthApi::parse(text).ok_or_else(|| choice(definition::all(), "auth_api", text)),
                 AuthApi::default,
             )?,
-            sign_in_path: read.or("sign_in_path", values::path, || SIGN_IN.to_owned())?,
+            sign_in_path: read.or("sign_in_path", values::sign_in_path, || SIGN_IN.to_owned())?,
             auth_secret: read.secret("auth_secret")?,
             pepper: read.secret("pepper")?,
             validation,

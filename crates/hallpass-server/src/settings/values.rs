@@ -120,14 +120,20 @@ pub(super) fn origin(text: &str) -> Result<Url, Problem> {
     Ok(url)
 }
 
-/// Reads a path on the server's own origin, as `Web::builder` takes it: nothing in it leads elsewhere.
-pub(super) fn path(text: &str) -> Result<String, Problem> {
+/// Reads where people go who have no session, as `Web::builder` takes it: nothing in it leads elsewhere, or to a page that sends them there.
+pub(super) fn sign_in_path(text: &str) -> Result<String, Problem> {
     let of_path = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'?' | b'#');
     let is_local = text.starts_with('/') && !text.starts_with("//") && text.bytes().all(of_path);
-    if is_local {
-        return Ok(text.to_owned());
+    if !is_local {
+        return problem("it is not a path on the public origin", "write a path alone, such as /api/auth/signin");
     }
-    problem("it is not a path on the public origin", "write a path alone, such as /api/auth/signin")
+    if ["/sessions", "/api/sessions", "/linked-accounts"].iter().any(|ours| text.trim_end_matches('/') == *ours) {
+        return problem(
+            "who has no session would be sent from that page to itself",
+            "write the path of the application's sign-in page",
+        );
+    }
+    Ok(text.to_owned())
 }
 
 /// Whether the URL's host is this machine itself, for which browsers treat http as secure enough
@@ -148,7 +154,7 @@ mod tests {
     #[test]
     fn a39_paths_stay_on_the_origin() {
         for text in ["/", "/signin", "/api/auth/signin", "/a//b"] {
-            assert_eq!(path(text).unwrap(), text);
+            assert_eq!(sign_in_path(text).unwrap(), text);
         }
         for text in [
             "",
@@ -161,8 +167,11 @@ mod tests {
             "/a b",
             "/a\nb",
             "/\u{e4}",
+            "/sessions",
+            "/sessions/",
+            "/linked-accounts",
         ] {
-            assert!(path(text).is_err(), "{text:?}");
+            assert!(sign_in_path(text).is_err(), "{text:?}");
         }
     }
 
